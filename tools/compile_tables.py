@@ -1,0 +1,72 @@
+"""Compile the compatibility tables: envcheck/compat/tables/NAME.toml -> NAME.json beside it.
+
+The TOML files are what people read and edit. envcheck itself reads the JSON files: parsing all tables as TOML takes
+150 ms and needs Python 3.11, decoding the JSON takes 3 ms and works on every Python that envcheck supports.
+
+    python tools/compile_tables.py           write the JSON files that are out of date
+    python tools/compile_tables.py --check   exit 1 if one is out of date (a test runs this)
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+TABLES = Path(__file__).resolve().parent.parent / "envcheck" / "compat" / "tables"
+
+
+def compiled(text: str) -> str:
+    """Return the JSON form of one TOML table, one row on a line so that changes can be reviewed.
+
+    Args:
+        text: the content of a TOML file whose top level holds values, tables and arrays of tables.
+
+    Returns:
+        The same content as JSON; dates become ISO 8601 strings.
+
+    Raises:
+        tomllib.TOMLDecodeError: the text is not TOML.
+    """
+    parts = []
+    for name, value in tomllib.loads(text).items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            rows = ",\n".join(_json(row) for row in value)
+            parts.append(f"{_json(name)}: [\n{rows}\n]")
+        else:
+            parts.append(f"{_json(name)}: {_json(value)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_iso_date)
+
+
+def _iso_date(value: object) -> str:
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    message = f"a table may hold text, numbers, lists and dates, not {type(value).__name__}"
+    raise TypeError(message)
+
+
+def main() -> int:
+    """Write, or with --check only compare, the JSON form of every table."""
+    check = sys.argv[1:] == ["--check"]
+    stale = []
+    for source in sorted(TABLES.glob("*.toml")):
+        target = source.with_suffix(".json")
+        text = compiled(source.read_text(encoding="utf-8"))
+        if not target.exists() or target.read_text(encoding="utf-8") != text:
+            stale.append(target.name)
+            if not check:
+                target.write_text(text, encoding="utf-8")
+    if check and stale:
+        print(f"out of date: {', '.join(stale)}; run python tools/compile_tables.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
