@@ -1,0 +1,531 @@
+"""PyTorch: its releases, the builds of each, and which of them run on a machine.
+
+Tables: torch (package metadata, contents of the published wheels, PyTorch's release tables and build scripts),
+rocm and macos; what driver and card a CUDA build needs comes from cuda and cudnn.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import msgspec
+from packaging.version import Version
+
+from envcheck.compat import amd, cuda, cudnn, table
+from envcheck.compat.cuda import how_it_runs, runs_on
+from envcheck.compat.python_wheels import libc_of_tag
+from envcheck.compat.target import (
+    Accelerator,
+    Platform,
+    Target,
+    capability,
+    capability_text,
+    driver_system,
+    platform_of,
+    python_series,
+)
+from envcheck.compat.versions import VersionLike, parse, public, series
+
+__all__ = [
+    "Companions",
+    "TorchBuild",
+    "TorchRelease",
+    "build",
+    "builds",
+    "companions",
+    "how_it_runs",
+    "numpy_major",
+    "published",
+    "release",
+    "releases",
+    "runs_on",
+    "why_not",
+]
+
+WHEEL_INDEX = "https://download.pytorch.org/whl"
+"""PyTorch's own wheel index; its folders are cpu, cu126, rocm6.4 and the like."""
+
+
+class TorchRelease(msgspec.Struct, frozen=True):
+    """One release of PyTorch."""
+
+    version: str
+    series: str
+    requires_python: str
+    cuda_default: str
+    """CUDA of the wheel that the default package index has for Linux x86_64."""
+    code_linux_x86_64: list[str]
+    """Architectures with code in that wheel: ["sm_75", ...]. None of these wheels has PTX."""
+    minimum_glibc_linux_x86_64: str
+    cxx11_abi: bool
+    """_GLIBCXX_USE_CXX11_ABI of the Linux x86_64 wheel; extensions must be built with the same."""
+    tags: list[str]
+    """Platform tags of the wheels on the default package index."""
+    torchvision: str
+    source: str
+    python_linux_x86_64: list[str] = []
+    """CPython versions with a wheel for the platform; "3.13t" is free-threaded."""
+    python_linux_aarch64: list[str] = []
+    python_windows_x86_64: list[str] = []
+    python_macos_arm64: list[str] = []
+    python_macos_x86_64: list[str] = []
+    code_linux_aarch64: list[str] = []
+    """Architectures with code in the default aarch64 wheel; empty = none, or not read."""
+    cudnn_default: str | None = None
+    nccl_default: str | None = None
+    triton: str | None = None
+    setuptools: str | None = None
+    nvidia_pins: list[str] = []
+    """CUDA packages that the default Linux x86_64 wheel requires."""
+    torchaudio: str | None = None
+    torchtext: str | None = None
+    cuda_variants: list[str] = []
+    rocm_variants: list[str] = []
+    torchvision_note: str | None = None
+    torchaudio_note: str | None = None
+
+
+class TorchBuild(msgspec.Struct, frozen=True, kw_only=True):
+    """One build of a release: what is installed with one command."""
+
+    version: str
+    """The release: "2.6.0"."""
+    platform: Platform
+    accelerator: Accelerator
+    pythons: tuple[str, ...]
+    """CPython versions with a wheel. For variants on PyTorch's own index: those of the default wheel."""
+    cuda: str | None = None
+    rocm: str | None = None
+    architectures: tuple[str, ...] = ()
+    """Code in the build: ("sm_80", "compute_90"), or gfx targets."""
+    cudnn: str | None = None
+    minimum_glibc: str | None = None
+    minimum_macos: str | None = None
+    index: str | None = None
+    """Address of the package index that has it; None = the default index."""
+    verified: bool = True
+    """False where a row says that the build was not seen published, or its code not read for this release."""
+    source: str
+
+    @property
+    def local_version(self) -> str:
+        """The version with the build's local part, as torch.__version__ has it: "2.6.0+cu124"."""
+        if self.cuda is not None:
+            return f"{self.version}+cu{self.cuda.replace('.', '')}"
+        if self.rocm is not None:
+            return f"{self.version}+rocm{self.rocm}"
+        return self.version if self.platform.startswith("macos") else f"{self.version}+cpu"
+
+
+class Companions(msgspec.Struct, frozen=True):
+    """The packages that belong to one release of torch; None = there is none for it."""
+
+    torch: str
+    torchvision: str
+    torchaudio: str | None
+    torchtext: str | None
+    triton: str | None
+    """Version, or requirement ("~=3.8.0"), that the Linux x86_64 wheel declares."""
+    setuptools: str | None
+    notes: tuple[str, ...]
+    source: str
+
+
+class _Variant(msgspec.Struct, frozen=True):
+    series: str
+    cuda: str
+    platform: Platform
+    compute_capabilities: list[str]
+    source: str
+    cudnn: str | None = None
+    ptx: str | None = None
+    verified: bool = True
+
+
+class _WindowsBuild(msgspec.Struct, frozen=True):
+    cuda: str
+    compute_capabilities: list[str]
+    source: str
+    ptx: str | None = None
+
+
+class CondaForgeBuild(msgspec.Struct, frozen=True):
+    """What conda-forge's build of a series holds, on Linux x86_64."""
+
+    series: str
+    cuda: str
+    """A version, or a range "12.0-12.6"."""
+    compute_capabilities: list[str]
+    ptx: str
+    source: str
+
+
+class _NumpyBuild(msgspec.Struct, frozen=True):
+    version: str
+    platform: Platform
+    built_against_numpy: int
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A sentence about builds, with its source."""
+
+    id: str
+    text: str
+    source: str
+    verified: bool = True
+
+
+class _Table(msgspec.Struct, frozen=True):
+    release: list[TorchRelease]
+    variant: list[_Variant]
+    windows_build: list[_WindowsBuild]
+    conda_forge: list[CondaForgeBuild]
+    numpy_abi: list[_NumpyBuild]
+    rule: list[Rule]
+
+
+@cache
+def _table() -> _Table:
+    return table.read("torch", _Table)
+
+
+@cache
+def _by_version() -> dict[Version, TorchRelease]:
+    return {Version(row.version): row for row in _table().release}
+
+
+def releases() -> list[TorchRelease]:
+    """Return every release of the table, newest first."""
+    return [row for _, row in sorted(_by_version().items(), reverse=True)]
+
+
+def release(version: VersionLike | None) -> TorchRelease | None:
+    """Return the row of a release ("2.6.0" or "2.6.0+cu124"), or None where the table has none."""
+    wanted = public(version)
+    return None if wanted is None else _by_version().get(wanted)
+
+
+def rules() -> list[Rule]:
+    """Return the sentences about builds that no column holds."""
+    return _table().rule
+
+
+def conda_forge(version: VersionLike | None) -> list[CondaForgeBuild]:
+    """Return what conda-forge's CUDA builds of a release's series hold; empty where no row has the series."""
+    wanted = series(version)
+    return [row for row in _table().conda_forge if row.series == wanted]
+
+
+def companions(version: VersionLike | None) -> Companions | None:
+    """Return the packages that belong to a release of torch, or None where the table does not have it.
+
+    torchvision, torchaudio and torchtext must come from the same index as torch: a build for another CUDA version
+    fails at import. Source: requirements in the metadata of those packages.
+    """
+    row = release(version)
+    if row is None:
+        return None
+    notes = tuple(note for note in (row.torchvision_note, row.torchaudio_note) if note is not None)
+    return Companions(
+        torch=row.version,
+        torchvision=row.torchvision,
+        torchaudio=row.torchaudio,
+        torchtext=row.torchtext,
+        triton=row.triton,
+        setuptools=row.setuptools,
+        notes=notes,
+        source=row.source,
+    )
+
+
+def release_with_companion(package: str, version: VersionLike | None) -> TorchRelease | None:
+    """Return the release of torch that a version of torchvision, torchaudio or torchtext belongs to, or None.
+
+    Where several do (torchtext 0.18.0), the newest.
+    """
+    wanted = public(version)
+    name = package.lower()
+    if wanted is None or name not in {"torchvision", "torchaudio", "torchtext"}:
+        return None
+    return next((row for row in releases() if public(getattr(row, name)) == wanted), None)
+
+
+def numpy_major(version: VersionLike | None, system: str = "linux") -> int | None:
+    """Return the NumPy C API that a release was built with: 1 (needs numpy<2) or 2 (works with both).
+
+    Read from wheels for Python 3.11: built with 1 up to 2.2.2, on Windows up to 2.4.0; with 2 from 2.3.0, on Windows
+    2.4.1, on. A release between two that were read has the answer on which both agree.
+
+    Returns:
+        The major version, or None where torch's version or platform is unknown.
+    """
+    wanted = public(version)
+    platform = {"linux": "linux_x86_64", "windows": "windows_x86_64", "macos": "macos_arm64"}.get(_system(system))
+    if wanted is None or platform is None:
+        return None
+    read = {Version(row.version): row.built_against_numpy for row in _table().numpy_abi if row.platform == platform}
+    if any(at >= wanted and major == 1 for at, major in read.items()):
+        return 1
+    if any(at <= wanted and major > 1 for at, major in read.items()):
+        return max(read.values())
+    return None
+
+
+def _system(system: str) -> str:
+    platform = platform_of(system, "x86_64")
+    return "" if platform is None else platform.split("_")[0]
+
+
+@cache
+def published(version: VersionLike | None) -> tuple[TorchBuild, ...]:
+    """Return every build of a release that the tables know, for all platforms; empty for an unknown release."""
+    row = release(version)
+    if row is None:
+        return ()
+    return (*_default_builds(row), *_cuda_builds(row), *_rocm_builds(row), *_cpu_builds(row))
+
+
+def _pythons(row: TorchRelease, platform: Platform) -> tuple[str, ...]:
+    return tuple(getattr(row, f"python_{platform}"))
+
+
+def _minimum_glibc(row: TorchRelease, platform: Platform) -> str | None:
+    if platform == "linux_x86_64":
+        return row.minimum_glibc_linux_x86_64
+    found = [libc_of_tag(tag) for tag in row.tags if platform == "linux_aarch64" and tag.endswith("aarch64")]
+    least = [libc.minimum for libc in found if libc is not None]
+    return max(least, key=Version) if least else None
+
+
+def _minimum_macos(row: TorchRelease, platform: Platform) -> str | None:
+    machine = platform.removeprefix("macos_")
+    found = [match for tag in row.tags if (match := re.fullmatch(rf"macosx_(\d+)_(\d+)_{machine}", tag))]
+    least = [Version(f"{match[1]}.{match[2]}") for match in found]
+    return str(min(least)) if least else None
+
+
+def _build(
+    row: TorchRelease, platform: Platform, accelerator: Accelerator, index: str | None, source: str
+) -> TorchBuild:
+    return TorchBuild(
+        version=row.version,
+        platform=platform,
+        accelerator=accelerator,
+        pythons=_pythons(row, platform),
+        minimum_glibc=_minimum_glibc(row, platform),
+        minimum_macos=_minimum_macos(row, platform),
+        index=index,
+        source=source,
+    )
+
+
+def _replace(build: TorchBuild, **changes: object) -> TorchBuild:
+    return msgspec.structs.replace(build, **changes)
+
+
+def _default_builds(row: TorchRelease) -> list[TorchBuild]:
+    """Return what the default package index has: CUDA for Linux x86_64 (aarch64 from 2.11 on), CPU or MPS else."""
+    found = [
+        _replace(
+            _build(row, "linux_x86_64", "cuda", None, row.source),
+            cuda=row.cuda_default,
+            architectures=tuple(row.code_linux_x86_64),
+            cudnn=row.cudnn_default,
+        )
+    ]
+    if Version(row.version) < Version("2.11"):
+        found.append(_build(row, "linux_aarch64", "cpu", None, row.source))
+    else:
+        variant = _variant(row.series, row.cuda_default, "linux_aarch64")
+        codes = tuple(row.code_linux_aarch64) or (() if variant is None else _architectures(variant))
+        found.append(
+            _replace(
+                _build(row, "linux_aarch64", "cuda", None, row.source),
+                cuda=row.cuda_default,
+                architectures=codes,
+                cudnn=row.cudnn_default,
+                verified=bool(row.code_linux_aarch64),
+            )
+        )
+    found += [
+        _build(row, "windows_x86_64", "cpu", None, row.source),
+        _build(row, "macos_arm64", "mps" if Version(row.version) >= Version("1.12") else "cpu", None, row.source),
+        _build(row, "macos_x86_64", "cpu", None, row.source),
+    ]
+    return [build for build in found if build.pythons]
+
+
+def _architectures(variant: _Variant | _WindowsBuild) -> tuple[str, ...]:
+    names = [f"sm_{value.replace('.', '')}" for value in variant.compute_capabilities]
+    return (*names, *([] if variant.ptx is None else [f"compute_{variant.ptx.replace('.', '')}"]))
+
+
+def _variant(of_series: str, cuda_version: str, platform: Platform) -> _Variant | None:
+    rows = _table().variant
+    return next((v for v in rows if (v.series, v.cuda, v.platform) == (of_series, cuda_version, platform)), None)
+
+
+def _cuda_versions(row: TorchRelease) -> list[str]:
+    """Return the CUDA variants of a release on PyTorch's index: its own list, else those seen for its series."""
+    if row.cuda_variants:
+        return row.cuda_variants
+    seen = {v.cuda for v in _table().variant if v.series == row.series}
+    return sorted(seen, key=Version)
+
+
+def _cuda_builds(row: TorchRelease) -> list[TorchBuild]:
+    """Return the CUDA builds on PyTorch's own index, where it is known which cards they hold code for."""
+    found = []
+    platforms: tuple[Platform, ...] = ("linux_x86_64", "linux_aarch64", "windows_x86_64")
+    for cuda_version in _cuda_versions(row):
+        index = f"{WHEEL_INDEX}/cu{cuda_version.replace('.', '')}"
+        for platform in platforms:
+            variant: _Variant | _WindowsBuild | None = _variant(row.series, cuda_version, platform)
+            verified = variant.verified if isinstance(variant, _Variant) else False
+            if variant is None and platform == "windows_x86_64" and _windows_scripts_apply(row):
+                variant = next((b for b in _table().windows_build if b.cuda == cuda_version), None)
+            if variant is None or not _pythons(row, platform):
+                continue
+            found.append(
+                _replace(
+                    _build(row, platform, "cuda", index, variant.source),
+                    cuda=cuda_version,
+                    architectures=_architectures(variant),
+                    cudnn=variant.cudnn if isinstance(variant, _Variant) else None,
+                    verified=verified,
+                )
+            )
+    return found
+
+
+def _windows_scripts_apply(row: TorchRelease) -> bool:
+    """Say whether the Windows build scripts that were read are of this release's time (2.6 to 2.13)."""
+    return Version("2.6") <= Version(row.version) < Version("2.14")
+
+
+def _rocm_builds(row: TorchRelease) -> list[TorchBuild]:
+    return [
+        _replace(
+            _build(row, "linux_x86_64", "rocm", f"{WHEEL_INDEX}/rocm{rocm}", row.source),
+            rocm=rocm,
+            architectures=tuple(amd.gfx_in_wheels(rocm) or ()),
+        )
+        for rocm in row.rocm_variants
+    ]
+
+
+def _cpu_builds(row: TorchRelease) -> list[TorchBuild]:
+    """Return the CPU builds on PyTorch's own index, for the platforms whose default build is not that one."""
+    platforms: tuple[Platform, ...] = ("linux_x86_64", "linux_aarch64", "windows_x86_64")
+    found = (_build(row, platform, "cpu", f"{WHEEL_INDEX}/cpu", row.source) for platform in platforms)
+    return [build for build in found if build.pythons]
+
+
+def why_not(build: TorchBuild, target: Target) -> list[str]:
+    """Say why a build does not run on a machine.
+
+    Judged are platform, Python, C library, macOS, driver, every card (code in the build, cuDNN, driver branch) and
+    the accelerator that is asked for. What is unknown of the machine, or of the build, is not judged.
+
+    Returns:
+        One sentence a reason; empty where nothing that is known speaks against it.
+    """
+    reasons = [*_wrong_platform(build, target), *_wrong_accelerator(build, target)]
+    if not reasons and build.accelerator == "cuda":
+        reasons += _wrong_cuda(build, target)
+    if not reasons and build.accelerator == "rocm":
+        reasons += [
+            f"the build has no code for {gfx}"
+            for gfx in target.gfx
+            if build.architectures and gfx not in build.architectures
+        ]
+    return reasons
+
+
+def _wrong_platform(build: TorchBuild, target: Target) -> list[str]:
+    platform = platform_of(target.system, target.machine)
+    if platform is None:
+        return [f"no builds are published for {target.system} on {target.machine}"]
+    if platform != build.platform:
+        return [f"the build is for {build.platform}, the machine is {platform}"]
+    reasons = []
+    python = python_series(target.python)
+    if python is not None and python not in build.pythons:
+        reasons.append(f"no wheel for Python {python}, only for {', '.join(build.pythons)}")
+    if platform.startswith("linux") and target.libc == "musl":
+        reasons.append("no wheels are published for musl, only for glibc")
+    if _older(target.glibc, build.minimum_glibc):
+        reasons.append(f"needs glibc {build.minimum_glibc}, the machine has {target.glibc}")
+    if platform.startswith("macos") and _older(target.macos, build.minimum_macos):
+        reasons.append(f"needs macOS {build.minimum_macos}, the machine has {target.macos}")
+    return reasons
+
+
+def _older(present: str | None, needed: str | None) -> bool:
+    have, need = parse(present), parse(needed)
+    return have is not None and need is not None and have < need
+
+
+def _wrong_accelerator(build: TorchBuild, target: Target) -> list[str]:
+    if target.accelerator is not None and build.accelerator != target.accelerator:
+        return [f"the build is for {build.accelerator}, not for {target.accelerator}"]
+    return []
+
+
+def _wrong_cuda(build: TorchBuild, target: Target) -> list[str]:
+    reasons = []
+    if cuda.driver_runs(build.cuda, target.driver, target.system) is False:
+        least = cuda.minimum_driver(build.cuda, target.system)
+        reasons.append(f"CUDA {build.cuda} needs driver {least}, the machine has {target.driver}")
+    for text in dict.fromkeys(target.compute_capabilities):
+        card = capability(text)
+        if card is None:
+            continue
+        name = f"compute capability {capability_text(card)}"
+        if cuda.driver_supports(target.driver, card, target.system) is False:
+            reasons.append(f"driver {target.driver} does not drive cards of {name}")
+        if cudnn.works_on(build.cudnn, card) is False:
+            reasons.append(f"cuDNN {build.cudnn} in the build does not work on {name}")
+        way = how_it_runs(build.architectures, card)
+        if way == "not at all":
+            reasons.append(f"the build has no code for {name}, only for {', '.join(build.architectures)}")
+        elif way == "PTX" and _older(cuda.newest_cuda(target.driver, target.system), build.cuda):
+            needed = cuda.toolkit_driver(build.cuda, driver_system(target.system) or "linux")
+            reasons.append(
+                f"the build reaches {name} only through PTX of CUDA {build.cuda}, "
+                f"which driver {target.driver} cannot translate (needs {needed or 'a newer one'})"
+            )
+    return reasons
+
+
+def _order(build: TorchBuild) -> tuple[Version, bool, bool, Version, bool]:
+    """Order builds: newest release, with an accelerator, checked, newest CUDA or ROCm, from the default index."""
+    version = Version(build.cuda or build.rocm or "0")
+    return (Version(build.version), build.accelerator != "cpu", build.verified, version, build.index is None)
+
+
+def builds(target: Target) -> list[TorchBuild]:
+    """Return the builds that run on a machine, newest release first; within a release accelerated before CPU.
+
+    What is unknown of the machine is not judged: with no driver and no card given, CUDA builds are among the answers.
+    Set target.accelerator to have builds of one kind only.
+    """
+    found = [build for row in releases() for build in published(row.version) if not why_not(build, target)]
+    return sorted(found, key=_order, reverse=True)
+
+
+def build(version: VersionLike | None, target: Target) -> TorchBuild | None:
+    """Return the known build that a version names on a machine's platform: "2.6.0+cu124", "2.6.0+cpu", "2.6.0".
+
+    A version without local part is the build of the default index.
+
+    Returns:
+        The build, whether it runs there or not (ask why_not), or None where the tables do not know it.
+    """
+    wanted = parse(version)
+    platform = platform_of(target.system, target.machine)
+    here = [found for found in published(version) if found.platform == platform]
+    if wanted is not None and wanted.local:
+        return next((found for found in here if Version(found.local_version).local == wanted.local), None)
+    return next((found for found in here if found.index is None), None)
