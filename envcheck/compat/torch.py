@@ -12,33 +12,30 @@ from functools import cache
 import msgspec
 from packaging.version import Version
 
-from envcheck.compat import amd, cuda, cudnn, table
+from envcheck.compat import amd, table
+from envcheck.compat.build import Build, newest_first, why_not
 from envcheck.compat.cuda import how_it_runs, runs_on
 from envcheck.compat.python_wheels import libc_of_tag
-from envcheck.compat.target import (
-    Accelerator,
-    Platform,
-    Target,
-    capability,
-    capability_text,
-    driver_system,
-    platform_of,
-    python_series,
-)
+from envcheck.compat.target import Accelerator, Platform, Target, platform_of
 from envcheck.compat.versions import VersionLike, parse, public, series
 
 __all__ = [
+    "Build",
     "Companions",
-    "TorchBuild",
+    "CondaForgeBuild",
+    "Rule",
     "TorchRelease",
     "build",
     "builds",
     "companions",
+    "conda_forge",
     "how_it_runs",
     "numpy_major",
     "published",
     "release",
+    "release_with_companion",
     "releases",
+    "rules",
     "runs_on",
     "why_not",
 ]
@@ -84,38 +81,6 @@ class TorchRelease(msgspec.Struct, frozen=True):
     rocm_variants: list[str] = []
     torchvision_note: str | None = None
     torchaudio_note: str | None = None
-
-
-class TorchBuild(msgspec.Struct, frozen=True, kw_only=True):
-    """One build of a release: what is installed with one command."""
-
-    version: str
-    """The release: "2.6.0"."""
-    platform: Platform
-    accelerator: Accelerator
-    pythons: tuple[str, ...]
-    """CPython versions with a wheel. For variants on PyTorch's own index: those of the default wheel."""
-    cuda: str | None = None
-    rocm: str | None = None
-    architectures: tuple[str, ...] = ()
-    """Code in the build: ("sm_80", "compute_90"), or gfx targets."""
-    cudnn: str | None = None
-    minimum_glibc: str | None = None
-    minimum_macos: str | None = None
-    index: str | None = None
-    """Address of the package index that has it; None = the default index."""
-    verified: bool = True
-    """False where a row says that the build was not seen published, or its code not read for this release."""
-    source: str
-
-    @property
-    def local_version(self) -> str:
-        """The version with the build's local part, as torch.__version__ has it: "2.6.0+cu124"."""
-        if self.cuda is not None:
-            return f"{self.version}+cu{self.cuda.replace('.', '')}"
-        if self.rocm is not None:
-            return f"{self.version}+rocm{self.rocm}"
-        return self.version if self.platform.startswith("macos") else f"{self.version}+cpu"
 
 
 class Companions(msgspec.Struct, frozen=True):
@@ -278,7 +243,7 @@ def _system(system: str) -> str:
 
 
 @cache
-def published(version: VersionLike | None) -> tuple[TorchBuild, ...]:
+def published(version: VersionLike | None) -> tuple[Build, ...]:
     """Return every build of a release that the tables know, for all platforms; empty for an unknown release."""
     row = release(version)
     if row is None:
@@ -307,8 +272,9 @@ def _minimum_macos(row: TorchRelease, platform: Platform) -> str | None:
 
 def _build(
     row: TorchRelease, platform: Platform, accelerator: Accelerator, index: str | None, source: str
-) -> TorchBuild:
-    return TorchBuild(
+) -> Build:
+    return Build(
+        package="torch",
         version=row.version,
         platform=platform,
         accelerator=accelerator,
@@ -320,11 +286,11 @@ def _build(
     )
 
 
-def _replace(build: TorchBuild, **changes: object) -> TorchBuild:
+def _replace(build: Build, **changes: object) -> Build:
     return msgspec.structs.replace(build, **changes)
 
 
-def _default_builds(row: TorchRelease) -> list[TorchBuild]:
+def _default_builds(row: TorchRelease) -> list[Build]:
     """Return what the default package index has: CUDA for Linux x86_64 (aarch64 from 2.11 on), CPU or MPS else."""
     found = [
         _replace(
@@ -374,7 +340,7 @@ def _cuda_versions(row: TorchRelease) -> list[str]:
     return sorted(seen, key=Version)
 
 
-def _cuda_builds(row: TorchRelease) -> list[TorchBuild]:
+def _cuda_builds(row: TorchRelease) -> list[Build]:
     """Return the CUDA builds on PyTorch's own index, where it is known which cards they hold code for."""
     found = []
     platforms: tuple[Platform, ...] = ("linux_x86_64", "linux_aarch64", "windows_x86_64")
@@ -404,7 +370,7 @@ def _windows_scripts_apply(row: TorchRelease) -> bool:
     return Version("2.6") <= Version(row.version) < Version("2.14")
 
 
-def _rocm_builds(row: TorchRelease) -> list[TorchBuild]:
+def _rocm_builds(row: TorchRelease) -> list[Build]:
     return [
         _replace(
             _build(row, "linux_x86_64", "rocm", f"{WHEEL_INDEX}/rocm{rocm}", row.source),
@@ -415,107 +381,24 @@ def _rocm_builds(row: TorchRelease) -> list[TorchBuild]:
     ]
 
 
-def _cpu_builds(row: TorchRelease) -> list[TorchBuild]:
+def _cpu_builds(row: TorchRelease) -> list[Build]:
     """Return the CPU builds on PyTorch's own index, for the platforms whose default build is not that one."""
     platforms: tuple[Platform, ...] = ("linux_x86_64", "linux_aarch64", "windows_x86_64")
     found = (_build(row, platform, "cpu", f"{WHEEL_INDEX}/cpu", row.source) for platform in platforms)
     return [build for build in found if build.pythons]
 
 
-def why_not(build: TorchBuild, target: Target) -> list[str]:
-    """Say why a build does not run on a machine.
-
-    Judged are platform, Python, C library, macOS, driver, every card (code in the build, cuDNN, driver branch) and
-    the accelerator that is asked for. What is unknown of the machine, or of the build, is not judged.
-
-    Returns:
-        One sentence a reason; empty where nothing that is known speaks against it.
-    """
-    reasons = [*_wrong_platform(build, target), *_wrong_accelerator(build, target)]
-    if not reasons and build.accelerator == "cuda":
-        reasons += _wrong_cuda(build, target)
-    if not reasons and build.accelerator == "rocm":
-        reasons += [
-            f"the build has no code for {gfx}"
-            for gfx in target.gfx
-            if build.architectures and gfx not in build.architectures
-        ]
-    return reasons
-
-
-def _wrong_platform(build: TorchBuild, target: Target) -> list[str]:
-    platform = platform_of(target.system, target.machine)
-    if platform is None:
-        return [f"no builds are published for {target.system} on {target.machine}"]
-    if platform != build.platform:
-        return [f"the build is for {build.platform}, the machine is {platform}"]
-    reasons = []
-    python = python_series(target.python)
-    if python is not None and python not in build.pythons:
-        reasons.append(f"no wheel for Python {python}, only for {', '.join(build.pythons)}")
-    if platform.startswith("linux") and target.libc == "musl":
-        reasons.append("no wheels are published for musl, only for glibc")
-    if _older(target.glibc, build.minimum_glibc):
-        reasons.append(f"needs glibc {build.minimum_glibc}, the machine has {target.glibc}")
-    if platform.startswith("macos") and _older(target.macos, build.minimum_macos):
-        reasons.append(f"needs macOS {build.minimum_macos}, the machine has {target.macos}")
-    return reasons
-
-
-def _older(present: str | None, needed: str | None) -> bool:
-    have, need = parse(present), parse(needed)
-    return have is not None and need is not None and have < need
-
-
-def _wrong_accelerator(build: TorchBuild, target: Target) -> list[str]:
-    if target.accelerator is not None and build.accelerator != target.accelerator:
-        return [f"the build is for {build.accelerator}, not for {target.accelerator}"]
-    return []
-
-
-def _wrong_cuda(build: TorchBuild, target: Target) -> list[str]:
-    reasons = []
-    if cuda.driver_runs(build.cuda, target.driver, target.system) is False:
-        least = cuda.minimum_driver(build.cuda, target.system)
-        reasons.append(f"CUDA {build.cuda} needs driver {least}, the machine has {target.driver}")
-    for text in dict.fromkeys(target.compute_capabilities):
-        card = capability(text)
-        if card is None:
-            continue
-        name = f"compute capability {capability_text(card)}"
-        if cuda.driver_supports(target.driver, card, target.system) is False:
-            reasons.append(f"driver {target.driver} does not drive cards of {name}")
-        if cudnn.works_on(build.cudnn, card) is False:
-            reasons.append(f"cuDNN {build.cudnn} in the build does not work on {name}")
-        way = how_it_runs(build.architectures, card)
-        if way == "not at all":
-            reasons.append(f"the build has no code for {name}, only for {', '.join(build.architectures)}")
-        elif way == "PTX" and _older(cuda.newest_cuda(target.driver, target.system), build.cuda):
-            needed = cuda.toolkit_driver(build.cuda, driver_system(target.system) or "linux")
-            reasons.append(
-                f"the build reaches {name} only through PTX of CUDA {build.cuda}, "
-                f"which driver {target.driver} cannot translate (needs {needed or 'a newer one'})"
-            )
-    return reasons
-
-
-def _order(build: TorchBuild) -> tuple[Version, bool, bool, Version, bool]:
-    """Order builds: newest release, with an accelerator, checked, newest CUDA or ROCm, from the default index."""
-    version = Version(build.cuda or build.rocm or "0")
-    return (Version(build.version), build.accelerator != "cpu", build.verified, version, build.index is None)
-
-
-def builds(target: Target) -> list[TorchBuild]:
+def builds(target: Target) -> list[Build]:
     """Return the builds that run on a machine, newest release first; within a release accelerated before CPU.
 
     What is unknown of the machine is not judged: with no driver and no card given, CUDA builds are among the answers.
     Set target.accelerator to have builds of one kind only.
     """
     found = [build for row in releases() for build in published(row.version) if not why_not(build, target)]
-    return sorted(found, key=_order, reverse=True)
+    return newest_first(found)
 
 
-def build(version: VersionLike | None, target: Target) -> TorchBuild | None:
+def build(version: VersionLike | None, target: Target) -> Build | None:
     """Return the known build that a version names on a machine's platform: "2.6.0+cu124", "2.6.0+cpu", "2.6.0".
 
     A version without local part is the build of the default index.
