@@ -1,0 +1,1 @@
+"""Checks: one file an area; each function judges facts and never touches the machine."""

@@ -1,0 +1,105 @@
+"""The command line: one file a command, loaded only when it is called.
+
+`envcheck --help` may cost 60 ms, so this file imports click and nothing else of weight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from envcheck import __version__
+
+COMMANDS = {
+    "doctor": ("examine this machine: what is wrong, why, and what cures it", "envcheck.commands.doctor"),
+    "smoke": ("train the reference network and say whether the machine is fit", "envcheck.commands.smoke"),
+    "explain": ("the manual page of a check or a cause", "envcheck.commands.explain"),
+    "checks": ("list every check", "envcheck.commands.checks"),
+    "schema": ("the JSON Schema of a report", "envcheck.commands.schema"),
+}
+"""Command → one line for the list, and its module; the function has the command's name."""
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called: click asks for a subclass."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][1])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (line, _) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command where one is not known."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib  # noqa: PLC0415 - only on the way to an error
+
+            close = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else f" Commands are {', '.join(COMMANDS)}."
+            raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", message="envcheck %(version)s")
+def envcheck() -> None:
+    """Say what is wrong with a machine that should train neural networks, why, and what cures it."""
+
+
+def main() -> None:
+    """Run the command line; an interrupt, a closed pipe and bad input end in one line, never in a traceback."""
+    signal.signal(signal.SIGTERM, _interrupted)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a stand-in for it, never a traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
+    try:
+        code = envcheck.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        _say(f"envcheck: {error.format_message()}")
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        _say("envcheck: interrupted; nothing is left running")
+        code = 130
+    except BrokenPipeError:
+        code = 141
+    # Threads that hang in the kernel and a closed pipe must not hold the end back.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _say(sentence: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(sentence + "\n")
+
+
+def _leave(code: int) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal's signature
+    raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""Scripts that the interpreter under test runs; they import nothing of envcheck."""

@@ -1,0 +1,1 @@
+"""Probes: one file a subject; each function asks the machine for one fact group."""

@@ -1,0 +1,1 @@
+"""Renderers: a report as a terminal page, JSON and other forms."""
