@@ -9,11 +9,12 @@ The TOML files are what people read and edit. envcheck itself reads the JSON fil
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import sys
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 TABLES = Path(__file__).resolve().parent.parent / "envcheck" / "compat" / "tables"
 
@@ -45,7 +46,7 @@ def _json(value: object) -> str:
 
 
 def _iso_date(value: object) -> str:
-    if isinstance(value, datetime.date):
+    if isinstance(value, dt.date):
         return value.isoformat()
     message = f"a table may hold text, numbers, lists and dates, not {type(value).__name__}"
     raise TypeError(message)

@@ -78,7 +78,11 @@ def backend_minimum(version: VersionLike | None, backend: str) -> str | None:
         The version, or None where Keras is not 3 or the backend is not known.
     """
     wanted = public(version)
-    if wanted is None or wanted.major != Version("3").major or backend not in {"tensorflow", "torch", "jax", "openvino"}:
+    if (
+        wanted is None
+        or wanted.major != Version("3").major
+        or backend not in {"tensorflow", "torch", "jax", "openvino"}
+    ):
         return None
     stated = [row for row in releases() if row.tensorflow_min is not None]
     rows = [row for row in stated if Version(row.version) <= wanted] or stated[-1:]

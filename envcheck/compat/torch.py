@@ -270,9 +270,7 @@ def _minimum_macos(row: TorchRelease, platform: Platform) -> str | None:
     return str(min(least)) if least else None
 
 
-def _build(
-    row: TorchRelease, platform: Platform, accelerator: Accelerator, index: str | None, source: str
-) -> Build:
+def _build(row: TorchRelease, platform: Platform, accelerator: Accelerator, index: str | None, source: str) -> Build:
     return Build(
         package="torch",
         version=row.version,
