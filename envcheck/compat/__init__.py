@@ -5,12 +5,13 @@ source. What no row says is unknown: the answer is None (or an empty list), neve
 machine. A module reads a table at the first question, in about a millisecond. Import the module that is needed:
 `from envcheck.compat import cuda, torch`.
 
-    target         Target(system=, machine=, python=, glibc=, macos=, driver=, compute_capabilities=, gfx=, accelerator=)
+    target         Target(system=, machine=, python=, glibc=, driver=, compute_capabilities=, accelerator=...)
                    what is known of a machine; a field that is None is not judged
                    platform_of("Linux", "x86_64"), capability("sm_120") -> (12, 0)
     versions       parse, public (without "+cu124"), series ("12.4" of "12.4.1")
 
     cuda           minimum_driver("12.8", system) -> Version      least driver that runs builds of a CUDA version
+                   driver_text(version) -> "570.124.06"           as NVIDIA writes it (str() drops the zero)
                    driver_runs("12.8", "535.54.03", system) -> True, False or None
                    toolkit_driver("12.8", system) -> Version      the driver released with a toolkit (PTX needs it)
                    newest_cuda("570.86", system) -> "12.8"        what nvidia-smi prints as CUDA Version
@@ -20,7 +21,7 @@ machine. A module reads a table at the first question, in about a millisecond. I
                    forward_compatibility("12.8") -> the cuda-compat package and where it is allowed
     build          Build: one build of a framework; why_not(build, target) -> sentences, empty = it runs
     torch          release("2.6.0+cu124"), releases(), published("2.6.0") -> all builds
-                   builds(target) -> builds that run there, newest first; why_not(build, target)
+                   builds(target) -> builds that run there, newest first; newest_build(target); why_not(build, target)
                    build("2.6.0+cu124", target) -> the build of that name
                    companions("2.6.0") -> torchvision, torchaudio, torchtext, triton
                    release_with_companion("torchvision", "0.21.0"); numpy_major("2.2.2", system) -> 1 or 2

@@ -112,7 +112,7 @@ def _wrong_accelerator(build: Build, target: Target) -> list[str]:
 
 def _wrong_driver(build: Build, target: Target) -> list[str]:
     if cuda.driver_runs(build.cuda, target.driver, target.system) is False:
-        least = cuda.minimum_driver(build.cuda, target.system)
+        least = cuda.driver_text(cuda.minimum_driver(build.cuda, target.system))
         return [f"CUDA {build.cuda} needs driver {least}, the machine has {target.driver}"]
     return []
 
@@ -128,7 +128,7 @@ def _wrong_card(build: Build, target: Target, card: tuple[int, int]) -> list[str
     if way == "not at all":
         reasons.append(f"the build has no code for {name}, only for {', '.join(build.architectures)}")
     elif way == "PTX" and _older(cuda.newest_cuda(target.driver, target.system), series(build.cuda)):
-        needed = cuda.toolkit_driver(build.cuda, target.system)
+        needed = cuda.driver_text(cuda.toolkit_driver(build.cuda, target.system))
         reasons.append(
             f"the build reaches {name} only through PTX of CUDA {build.cuda}, "
             f"which driver {target.driver} cannot translate (needs {needed or 'a newer one'})"

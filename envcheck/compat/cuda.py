@@ -176,6 +176,15 @@ def minimum_driver(cuda: VersionLike | None, system: str = "linux") -> Version |
     return toolkit_driver(version, system)
 
 
+def driver_text(driver: VersionLike | None) -> str | None:
+    """Return a driver's version as NVIDIA writes it: "570.124.06", where str(Version) gives 570.124.6."""
+    version = parse(driver)
+    if version is None:
+        return None
+    first, *others = version.release
+    return ".".join([str(first), *(f"{part:02}" for part in others)])
+
+
 def driver_runs(cuda: VersionLike | None, driver: VersionLike | None, system: str = "linux") -> bool | None:
     """Say whether a driver runs programs built with a CUDA version; None where either is unknown."""
     needed, present = minimum_driver(cuda, system), parse(driver)

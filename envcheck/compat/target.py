@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -11,6 +11,8 @@ from envcheck.compat.versions import parse
 
 Platform: TypeAlias = Literal["linux_x86_64", "linux_aarch64", "windows_x86_64", "macos_arm64", "macos_x86_64"]
 """A platform for which wheels are published, as the tables call it."""
+
+PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 
 Accelerator: TypeAlias = Literal["cpu", "cuda", "rocm", "mps"]
 

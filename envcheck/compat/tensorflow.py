@@ -15,7 +15,7 @@ from packaging.version import Version
 from envcheck.compat import cudnn, table
 from envcheck.compat.build import Build, newest_first, why_not
 from envcheck.compat.python_wheels import libc_of_tag
-from envcheck.compat.target import Platform, Target, capability
+from envcheck.compat.target import PLATFORMS, Platform, Target, capability
 from envcheck.compat.versions import VersionLike, parse, public, series
 
 __all__ = [
@@ -234,14 +234,7 @@ def published(version: VersionLike | None) -> tuple[Build, ...]:
     if row is None:
         return ()
     found = [_linux_cuda(row), _windows_cuda(row)]
-    platforms: tuple[Platform, ...] = (
-        "linux_x86_64",
-        "linux_aarch64",
-        "windows_x86_64",
-        "macos_arm64",
-        "macos_x86_64",
-    )
-    found += [_cpu(row, platform) for platform in platforms]
+    found += [_cpu(row, platform) for platform in PLATFORMS]
     found += [
         Build(
             package=apple.package,

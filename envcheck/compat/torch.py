@@ -16,7 +16,7 @@ from envcheck.compat import amd, table
 from envcheck.compat.build import Build, newest_first, why_not
 from envcheck.compat.cuda import how_it_runs, runs_on
 from envcheck.compat.python_wheels import libc_of_tag
-from envcheck.compat.target import Accelerator, Platform, Target, platform_of
+from envcheck.compat.target import PLATFORMS, Accelerator, Platform, Target, platform_of
 from envcheck.compat.versions import VersionLike, parse, public, series
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "companions",
     "conda_forge",
     "how_it_runs",
+    "newest_build",
     "numpy_major",
     "published",
     "release",
@@ -42,6 +43,12 @@ __all__ = [
 
 WHEEL_INDEX = "https://download.pytorch.org/whl"
 """PyTorch's own wheel index; its folders are cpu, cu126, rocm6.4 and the like."""
+
+CUDA_FOR_AARCH64_SINCE = Version("2.11")
+"""The default aarch64 wheels have CUDA code from here on. Source: table torch, meta, linux_aarch64_cuda_since."""
+
+MPS_SINCE = Version("1.12")
+"""The macOS arm64 wheels use the GPU from here on. Source: table macos, part mps, row mps-first."""
 
 
 class TorchRelease(msgspec.Struct, frozen=True):
@@ -242,13 +249,18 @@ def _system(system: str) -> str:
     return "" if platform is None else platform.split("_")[0]
 
 
-@cache
 def published(version: VersionLike | None) -> tuple[Build, ...]:
     """Return every build of a release that the tables know, for all platforms; empty for an unknown release."""
+    return tuple(build for platform in PLATFORMS for build in _published_for(public(version), platform))
+
+
+@cache
+def _published_for(version: Version | None, platform: Platform) -> tuple[Build, ...]:
     row = release(version)
-    if row is None:
+    if row is None or not _pythons(row, platform):
         return ()
-    return (*_default_builds(row), *_cuda_builds(row), *_rocm_builds(row), *_cpu_builds(row))
+    kinds = (_default_build(row, platform), *_cuda_builds(row, platform), *_rocm_builds(row, platform))
+    return (*kinds, *_cpu_builds(row, platform))
 
 
 def _pythons(row: TorchRelease, platform: Platform) -> tuple[str, ...]:
@@ -270,54 +282,63 @@ def _minimum_macos(row: TorchRelease, platform: Platform) -> str | None:
     return str(min(least)) if least else None
 
 
-def _build(row: TorchRelease, platform: Platform, accelerator: Accelerator, index: str | None, source: str) -> Build:
+def _build(
+    row: TorchRelease,
+    platform: Platform,
+    accelerator: Accelerator,
+    *,
+    cuda: str | None = None,
+    rocm: str | None = None,
+    architectures: tuple[str, ...] = (),
+    cudnn: str | None = None,
+    index: str | None = None,
+    verified: bool = True,
+    source: str | None = None,
+) -> Build:
+    """Return a build with what all builds of a release for a platform share."""
     return Build(
         package="torch",
         version=row.version,
         platform=platform,
         accelerator=accelerator,
         pythons=_pythons(row, platform),
+        cuda=cuda,
+        rocm=rocm,
+        architectures=architectures,
+        cudnn=cudnn,
         minimum_glibc=_minimum_glibc(row, platform),
         minimum_macos=_minimum_macos(row, platform),
         index=index,
-        source=source,
+        verified=verified,
+        source=source or row.source,
     )
 
 
-def _replace(build: Build, **changes: object) -> Build:
-    return msgspec.structs.replace(build, **changes)
-
-
-def _default_builds(row: TorchRelease) -> list[Build]:
+def _default_build(row: TorchRelease, platform: Platform) -> Build:
     """Return what the default package index has: CUDA for Linux x86_64 (aarch64 from 2.11 on), CPU or MPS else."""
-    found = [
-        _replace(
-            _build(row, "linux_x86_64", "cuda", None, row.source),
+    if platform == "linux_x86_64":
+        return _build(
+            row,
+            platform,
+            "cuda",
             cuda=row.cuda_default,
             architectures=tuple(row.code_linux_x86_64),
             cudnn=row.cudnn_default,
         )
-    ]
-    if Version(row.version) < Version("2.11"):
-        found.append(_build(row, "linux_aarch64", "cpu", None, row.source))
-    else:
-        variant = _variant(row.series, row.cuda_default, "linux_aarch64")
-        codes = tuple(row.code_linux_aarch64) or (() if variant is None else _architectures(variant))
-        found.append(
-            _replace(
-                _build(row, "linux_aarch64", "cuda", None, row.source),
-                cuda=row.cuda_default,
-                architectures=codes,
-                cudnn=row.cudnn_default,
-                verified=bool(row.code_linux_aarch64),
-            )
+    if platform == "linux_aarch64" and Version(row.version) >= CUDA_FOR_AARCH64_SINCE:
+        variant = _variant(row.series, row.cuda_default, platform)
+        return _build(
+            row,
+            platform,
+            "cuda",
+            cuda=row.cuda_default,
+            architectures=tuple(row.code_linux_aarch64) or (() if variant is None else _architectures(variant)),
+            cudnn=row.cudnn_default,
+            verified=bool(row.code_linux_aarch64),
         )
-    found += [
-        _build(row, "windows_x86_64", "cpu", None, row.source),
-        _build(row, "macos_arm64", "mps" if Version(row.version) >= Version("1.12") else "cpu", None, row.source),
-        _build(row, "macos_x86_64", "cpu", None, row.source),
-    ]
-    return [build for build in found if build.pythons]
+    if platform == "macos_arm64" and Version(row.version) >= MPS_SINCE:
+        return _build(row, platform, "mps")
+    return _build(row, platform, "cpu")
 
 
 def _architectures(variant: _Variant | _WindowsBuild) -> tuple[str, ...]:
@@ -338,28 +359,28 @@ def _cuda_versions(row: TorchRelease) -> list[str]:
     return sorted(seen, key=Version)
 
 
-def _cuda_builds(row: TorchRelease) -> list[Build]:
+def _cuda_builds(row: TorchRelease, platform: Platform) -> list[Build]:
     """Return the CUDA builds on PyTorch's own index, where it is known which cards they hold code for."""
     found = []
-    platforms: tuple[Platform, ...] = ("linux_x86_64", "linux_aarch64", "windows_x86_64")
     for cuda_version in _cuda_versions(row):
-        index = f"{WHEEL_INDEX}/cu{cuda_version.replace('.', '')}"
-        for platform in platforms:
-            variant: _Variant | _WindowsBuild | None = _variant(row.series, cuda_version, platform)
-            verified = variant.verified if isinstance(variant, _Variant) else False
-            if variant is None and platform == "windows_x86_64" and _windows_scripts_apply(row):
-                variant = next((b for b in _table().windows_build if b.cuda == cuda_version), None)
-            if variant is None or not _pythons(row, platform):
-                continue
-            found.append(
-                _replace(
-                    _build(row, platform, "cuda", index, variant.source),
-                    cuda=cuda_version,
-                    architectures=_architectures(variant),
-                    cudnn=variant.cudnn if isinstance(variant, _Variant) else None,
-                    verified=verified,
-                )
+        variant: _Variant | _WindowsBuild | None = _variant(row.series, cuda_version, platform)
+        if variant is None and platform == "windows_x86_64" and _windows_scripts_apply(row):
+            variant = next((script for script in _table().windows_build if script.cuda == cuda_version), None)
+        if variant is None:
+            continue
+        found.append(
+            _build(
+                row,
+                platform,
+                "cuda",
+                cuda=cuda_version,
+                architectures=_architectures(variant),
+                cudnn=variant.cudnn if isinstance(variant, _Variant) else None,
+                index=f"{WHEEL_INDEX}/cu{cuda_version.replace('.', '')}",
+                verified=isinstance(variant, _Variant) and variant.verified,
+                source=variant.source,
             )
+        )
     return found
 
 
@@ -368,22 +389,24 @@ def _windows_scripts_apply(row: TorchRelease) -> bool:
     return Version("2.6") <= Version(row.version) < Version("2.14")
 
 
-def _rocm_builds(row: TorchRelease) -> list[Build]:
+def _rocm_builds(row: TorchRelease, platform: Platform) -> list[Build]:
     return [
-        _replace(
-            _build(row, "linux_x86_64", "rocm", f"{WHEEL_INDEX}/rocm{rocm}", row.source),
+        _build(
+            row,
+            platform,
+            "rocm",
             rocm=rocm,
             architectures=tuple(amd.gfx_in_wheels(rocm) or ()),
+            index=f"{WHEEL_INDEX}/rocm{rocm}",
         )
         for rocm in row.rocm_variants
+        if platform == "linux_x86_64"
     ]
 
 
-def _cpu_builds(row: TorchRelease) -> list[Build]:
-    """Return the CPU builds on PyTorch's own index, for the platforms whose default build is not that one."""
-    platforms: tuple[Platform, ...] = ("linux_x86_64", "linux_aarch64", "windows_x86_64")
-    found = (_build(row, platform, "cpu", f"{WHEEL_INDEX}/cpu", row.source) for platform in platforms)
-    return [build for build in found if build.pythons]
+def _cpu_builds(row: TorchRelease, platform: Platform) -> list[Build]:
+    """Return the CPU build on PyTorch's own index, which has them for Linux and Windows."""
+    return [] if platform.startswith("macos") else [_build(row, platform, "cpu", index=f"{WHEEL_INDEX}/cpu")]
 
 
 def builds(target: Target) -> list[Build]:
@@ -392,8 +415,19 @@ def builds(target: Target) -> list[Build]:
     What is unknown of the machine is not judged: with no driver and no card given, CUDA builds are among the answers.
     Set target.accelerator to have builds of one kind only.
     """
-    found = [build for row in releases() for build in published(row.version) if not why_not(build, target)]
-    return newest_first(found)
+    return [build for row in releases() for build in _fitting(row, target)]
+
+
+def newest_build(target: Target) -> Build | None:
+    """Return the first of builds(target) without making the others, or None where nothing runs on the machine."""
+    return next((build for row in releases() for build in _fitting(row, target)), None)
+
+
+def _fitting(row: TorchRelease, target: Target) -> list[Build]:
+    platform = platform_of(target.system, target.machine)
+    if platform is None:
+        return []
+    return newest_first([b for b in _published_for(Version(row.version), platform) if not why_not(b, target)])
 
 
 def build(version: VersionLike | None, target: Target) -> Build | None:
@@ -406,7 +440,7 @@ def build(version: VersionLike | None, target: Target) -> Build | None:
     """
     wanted = parse(version)
     platform = platform_of(target.system, target.machine)
-    here = [found for found in published(version) if found.platform == platform]
+    here = () if platform is None else _published_for(public(version), platform)
     if wanted is not None and wanted.local:
         return next((found for found in here if Version(found.local_version).local == wanted.local), None)
     return next((found for found in here if found.index is None), None)
