@@ -14,6 +14,7 @@ import msgspec
 import envcheck
 from envcheck.causes import depth
 from envcheck.check import Check
+from envcheck.describe import describe
 from envcheck.facts import Facts, Framework, Group, Packages, UnknownFactError
 from envcheck.intent import Intent, judge
 from envcheck.interpreter import Interpreter
@@ -195,7 +196,7 @@ def diagnose(
     results: list[CheckResult] = []
     findings: list[Finding] = []
     for check in checks:
-        result, found = _run(check, facts, probes, intent)
+        result, found = run_check(check, facts, probes, intent)
         results.append(result)
         findings += found
     requirements = [judge(requirement, facts) for requirement in intent.requirements]
@@ -218,7 +219,7 @@ def diagnose(
     )
 
 
-def _run(
+def run_check(
     check: Check, facts: Facts, probes: Sequence[ProbeResult], intent: Intent
 ) -> tuple[CheckResult, list[Finding]]:
     """Run one check; whatever happens in it stays in it."""
@@ -381,22 +382,3 @@ def _summary(
     if verdict is Verdict.WARNING:
         return f"works, with something to mend: {findings[0].title}"
     return what
-
-
-def describe(facts: Facts) -> str:
-    """Return in one line what this environment computes with."""
-    parts = []
-    for name in ("torch", "tensorflow", "keras"):
-        framework: Framework | None = getattr(facts, name)
-        if framework is None or (name == "keras" and facts.tensorflow is not None):
-            continue
-        version = framework.version or framework.metadata_version or ""
-        title = {"torch": "PyTorch", "tensorflow": "TensorFlow", "keras": "Keras"}[name]
-        kinds = sorted({device.kind for device in framework.devices or [] if device.computed})
-        parts.append(f"{title} {version}" + (f" computes on {' and '.join(kinds)}" if kinds else ""))
-    if not parts:
-        parts.append("no framework is installed" if facts.packages else "nothing wrong was seen")
-    if facts.nvml and facts.nvml.state == "ok":
-        names = [gpu.name or "GPU" for gpu in facts.nvml.gpus or []]
-        parts.append(", ".join(f"{names.count(name)} × {name}" for name in dict.fromkeys(names)))
-    return "; ".join(part for part in parts if part)

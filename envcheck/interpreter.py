@@ -135,11 +135,11 @@ def ask_inside(
             program or interpreter.path,
             "-c",
             LOADER,
-            os.path.join(INSIDE, f"{script}.py"),
+            f"{INSIDE}{os.sep}{script}.py",
             f"{script}.py",
             limit,
             *arguments,
-        ],  # noqa: PTH118
+        ],
         deadline,
         key=" ".join(["inside", script, *arguments]),
     )

@@ -46,7 +46,7 @@ def modules(group: str) -> list[ModuleType]:
     for name in names(group):
         try:
             loaded.append(importlib.import_module(name))
-        except Exception as error:  # noqa: BLE001 - third-party code may raise anything
+        except Exception as error:  # noqa: BLE001, PERF203 - third-party code may raise anything
             FAILED[name] = f"{type(error).__name__}: {error}"
     return loaded
 

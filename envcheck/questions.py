@@ -67,7 +67,7 @@ def user_groups() -> list[str]:
     for number in os.getgroups():
         try:
             names.append(grp.getgrgid(number).gr_name)
-        except KeyError:
+        except KeyError:  # noqa: PERF203 - each may lack a name
             names.append(str(number))
     return names
 

@@ -270,7 +270,7 @@ class Live:
         """See System."""
         began = time.monotonic()
         try:
-            process = subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(
                 argv,
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

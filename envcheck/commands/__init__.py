@@ -53,7 +53,7 @@ class Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib  # noqa: PLC0415 - only on the way to an error
+            import difflib
 
             close = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f" Did you mean {close[0]!r}?" if close else f" Commands are {', '.join(COMMANDS)}."

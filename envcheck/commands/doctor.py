@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
 import click
+
+from envcheck.commands import output
+
+if TYPE_CHECKING:
+    from envcheck.report import Outcome
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
 
 EXIT_CODES = {"ok": 0, "warning": 0, "error": 1, "unknown": 3}
 
@@ -48,4 +60,95 @@ def doctor(
     Exit status: 0 healthy or with warnings, 1 an error (with --strict a warning too), 2 wrong usage, 3 something that
     was required could not be examined.
     """
-    raise NotImplementedError
+    from envcheck import intent as intents
+    from envcheck.check import all_checks
+    from envcheck.doctor import diagnose, examine
+    from envcheck.interpreter import choose
+    from envcheck.probe import all_probes
+    from envcheck.system import Live, Recorder, System
+
+    if replay and (record or python):
+        raise click.UsageError("--replay reports on a recorded machine: leave out --record and --python")
+    live = Live()
+    system: System = live
+    recorder = None
+    if replay:
+        from envcheck import recording
+
+        system = _usage(recording.load, replay)
+    elif record:
+        from envcheck import recording
+
+        system = recorder = Recorder(live, recording.redactor(live))
+    declared = _usage(intents.read, system, list(required), list(mute))
+    interpreter = choose(system, python)
+    if interpreter.given and system.status(interpreter.path).outcome == "absent":
+        raise click.UsageError(
+            f"There is no interpreter at {interpreter.path}: --python takes a program or an environment's folder."
+        )
+    chosen = [check for check in all_checks() if selected(check.id, only, skip)]
+    if not chosen and (only or skip):
+        raise click.UsageError("No check is left: `envcheck checks` lists the names for --only and --skip.")
+    options = {"quick": quick, "only": list(only), "skip": list(skip), "timeout": timeout}
+    progress = Progress(shown=not (as_json or quiet))
+    try:
+        examined = examine(system, interpreter, all_probes(), quick=quick, limit=timeout, progress=progress.tell)
+    finally:
+        progress.close()
+        live.close()
+    if recorder is not None and record:
+        from envcheck import recording
+
+        _usage(recording.save, record, recorder)
+    report = diagnose(examined.facts, examined.probes, chosen, declared, {k: v for k, v in options.items() if v})
+    if as_json:
+        from envcheck.render import json as render_json
+
+        output.write(render_json.text(report))
+    else:
+        from envcheck.render import terminal
+
+        output.write(terminal.page(report, width=output.width(), colour=output.colour(), verbose=verbose, quiet=quiet))
+    code = EXIT_CODES[report.verdict.value]
+    return 1 if strict and report.verdict.value == "warning" else code
+
+
+def selected(check: str, only: Sequence[str], skip: Sequence[str]) -> bool:
+    """Tell whether a check is to run."""
+    import fnmatch
+
+    return (not only or any(fnmatch.fnmatchcase(check, glob) for glob in only)) and not any(
+        fnmatch.fnmatchcase(check, glob) for glob in skip
+    )
+
+
+def _usage(call: Callable[P, Answer], *arguments: P.args, **keywords: P.kwargs) -> Answer:
+    """Call something whose UsageError is the user's to read."""
+    from envcheck.intent import UsageError
+
+    try:
+        return call(*arguments, **keywords)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+
+
+class Progress:
+    """One line on a terminal that says which probes have come back; nothing where standard error is no terminal."""
+
+    def __init__(self, *, shown: bool) -> None:
+        """Show it, or not."""
+        self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
+        self._ended = 0
+
+    def tell(self, probe: str, outcome: Outcome) -> None:
+        """Take note of a probe that ended."""
+        self._ended += 1
+        if self._shown:
+            sys.stderr.write(f"\r\x1b[Kexamining: {self._ended} probes done, last {probe} ({outcome.value})")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Clear the line."""
+        if self._shown and self._ended:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

@@ -1,0 +1,34 @@
+"""Writing what a command has to say, whatever standard output is: a terminal, a closed pipe, ASCII only, nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+
+def write(text: str) -> None:
+    """Write text to standard output; a reader that has gone is no error."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+    except (BrokenPipeError, ValueError):
+        # What is still buffered must not be tried again when the interpreter ends.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open to the end
+
+
+def width() -> int:
+    """Return the columns of the terminal; 100 where there is none."""
+    return min(shutil.get_terminal_size((100, 24)).columns, 120)
+
+
+def colour() -> bool:
+    """Tell whether standard output shows colours; NO_COLOR and TERM=dumb say that it does not."""
+    return bool(
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "") not in {"", "dumb"}
+    )
