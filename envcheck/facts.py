@@ -354,10 +354,12 @@ class Pci(Group, frozen=True, kw_only=True):
     Attributes:
         devices: display, 3D and accelerator controllers; from /sys/bus/pci/devices or `lspci`.
         complete: whether the list is the whole bus (a paste may hold a part).
+        nvswitches: PCI addresses of NVSwitch bridges, which need a running fabric manager.
     """
 
     devices: list[PciDevice] | None = None
     complete: bool = True
+    nvswitches: list[str] | None = None
 
 
 class DeviceNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -413,6 +415,10 @@ class NvidiaDriver(Group, frozen=True, kw_only=True):
         smi_driver_version: the driver version that it prints.
         smi_cuda_version: the CUDA version that it prints: the driver's highest.
         graphics_devices: devices under /proc/driver/nvidia/gpus.
+        fabric_manager: what systemd says of `nvidia-fabricmanager`: `active`, `inactive`, `failed`, `not-found`; asked
+            only where there is an NVSwitch.
+        fabric_manager_version: version that its program prints; empty where it is not installed.
+        module_parameters: what /proc/driver/nvidia/params holds, such as `{"ModifyDeviceFiles": "1"}`.
     """
 
     module_loaded: bool | None = None
@@ -432,6 +438,9 @@ class NvidiaDriver(Group, frozen=True, kw_only=True):
     smi_driver_version: str | None = None
     smi_cuda_version: str | None = None
     graphics_devices: list[str] | None = None
+    fabric_manager: str | None = None
+    fabric_manager_version: str | None = None
+    module_parameters: dict[str, str] | None = None
 
 
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -475,12 +484,15 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
         uuid: such as `GPU-…`.
         pci_address: such as `0000:01:00.0`.
         compute_capability: such as `8.9`.
+        minor_number: N of its device node /dev/nvidiaN.
         memory_total_bytes: all of its memory.
         memory_used_bytes: memory in use, the driver's own included.
         memory_free_bytes: memory that can be had.
         utilization_percent: time in which a kernel ran.
         temperature_celsius: of the GPU.
         temperature_slowdown_celsius: where the hardware slows itself down.
+        memory_temperature_celsius: of the card's memory; None where it has no such sensor.
+        memory_temperature_max_celsius: highest that the memory may have in operation.
         power_watts: drawn now.
         power_limit_watts: enforced limit.
         power_limit_default_watts: limit as delivered.
@@ -500,6 +512,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
         remap_failed: a replacement failed.
         retired_pages: pages retired (before Ampere).
         retired_pages_pending: retirement waits for a reset.
+        repair_pending: a repair of a memory channel or of a processing cluster waits for a reset.
+        inforom_valid: whether the board's own record passes its checksum.
         throttle_reasons: active clock event reasons, names as in NVML without prefix, such as `HwThermalSlowdown`.
         recovery_action: what the driver asks for: `None`, `GPU Reset`, `Node Reboot`, `Drain P2P`, `Drain and Reset`.
         persistence_mode: whether the driver stays loaded with no client.
@@ -514,6 +528,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
         pcie_replays: replay counter.
         nvlinks_active: links that are up.
         nvlinks_inactive: links that are down.
+        nvlink_errors: replays, recoveries and CRC errors of all links since the driver was loaded.
         fabric_state: `Not Started`, `In Progress`, `Completed`; empty where there is no fabric.
         fabric_status: result of the fabric's registration, such as `Success`.
         bar1_total_bytes: window through which the CPU sees GPU memory.
@@ -528,12 +543,15 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     uuid: str | None = None
     pci_address: str | None = None
     compute_capability: str | None = None
+    minor_number: int | None = None
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None
     memory_free_bytes: int | None = None
     utilization_percent: int | None = None
     temperature_celsius: int | None = None
     temperature_slowdown_celsius: int | None = None
+    memory_temperature_celsius: int | None = None
+    memory_temperature_max_celsius: int | None = None
     power_watts: float | None = None
     power_limit_watts: float | None = None
     power_limit_default_watts: float | None = None
@@ -553,6 +571,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     remap_failed: bool | None = None
     retired_pages: int | None = None
     retired_pages_pending: bool | None = None
+    repair_pending: bool | None = None
+    inforom_valid: bool | None = None
     throttle_reasons: list[str] | None = None
     recovery_action: str | None = None
     persistence_mode: bool | None = None
@@ -567,6 +587,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     pcie_replays: int | None = None
     nvlinks_active: int | None = None
     nvlinks_inactive: int | None = None
+    nvlink_errors: int | None = None
     fabric_state: str | None = None
     fabric_status: str | None = None
     bar1_total_bytes: int | None = None
