@@ -432,11 +432,11 @@ class Recorder:
             redact: takes a JSON-like value and returns it without secrets, user and host names.
         """
         self._system = system
-        self._redact = redact
+        self.redact = redact
         self.observations: dict[str, Any] = {}
 
     def _keep(self, key: str, answer: Any) -> None:  # noqa: ANN401
-        self.observations[self._redact(key)] = self._redact(msgspec.to_builtins(answer))
+        self.observations.update(self.redact({key: msgspec.to_builtins(answer)}))
 
     def read(self, path: str) -> Reading:
         """See System."""
