@@ -1,0 +1,75 @@
+# Everything a contributor types. `make run` and `make test` are the two that matter; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+STACKS := tf-cpu torch-cpu
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint install docs machines score bench tables clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+run: $(STAMPS)/stacks  ## make the environment, examine this machine, train the reference network in both frameworks
+	$(BIN)/envcheck doctor --python $(VENV) --require torch --require tensorflow
+	$(BIN)/envcheck smoke --python $(VENV) --framework all
+
+test: $(STAMPS)/stacks $(STAMPS)/test  ## everything that is tested by default
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMPS)/lint  ## ruff, mypy --strict, import-linter, docs current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/document_checks.py --check
+
+install: $(STAMPS)/package  ## envcheck alone, without frameworks
+
+docs: $(STAMPS)/package  ## docs/checks.md from the docstrings
+	$(BIN)/python tools/document_checks.py
+
+machines: $(STAMPS)/package  ## write the expected report of every recorded machine anew; review the difference
+	$(BIN)/python tests/machines/refresh.py
+
+score: $(STAMPS)/package  ## score the diagnosis on the cases beside the project, where they are
+	$(BIN)/python tools/score.py
+
+bench: $(STAMPS)/stacks  ## the table of measured ratios
+	$(BIN)/python benchmarks/run.py
+
+tables: $(STAMPS)/package  ## compare the compatibility tables with package metadata
+	$(BIN)/python tools/refresh_tables.py
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+
+# Each stamp depends on what it was made from, so that a second run does nothing.
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "envcheck: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.10 or later is needed. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "envcheck: $(PYTHON) cannot make environments. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/package: pyproject.toml $(STAMPS)/venv
+	$(BIN)/python -m pip install --editable .
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/package
+	$(BIN)/python -m pip install --editable '.[test]'
+	@touch $@
+
+$(STAMPS)/lint: $(STAMPS)/test
+	$(BIN)/python -m pip install --editable '.[test,lint]'
+	@touch $@
+
+$(STAMPS)/stacks: $(STAMPS)/package environments/install.py $(STACKS:%=environments/%/requirements.txt)
+	$(BIN)/python environments/install.py $(STACKS)
+	@touch $@
