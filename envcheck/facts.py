@@ -222,6 +222,7 @@ class Python(Group, frozen=True, kw_only=True):
         shadows: files in the working directory or on PYTHONPATH that hide modules.
         pip_version: empty where the environment has no pip.
         base_missing: folder of the base interpreter that pyvenv.cfg names and that is gone; empty where it is there.
+        made_for_version: Python version that pyvenv.cfg was written for; empty where there is no such file.
     """
 
     path: str | None = None
@@ -248,6 +249,7 @@ class Python(Group, frozen=True, kw_only=True):
     shadows: list[Shadow] | None = None
     pip_version: str | None = None
     base_missing: str | None = None
+    made_for_version: str | None = None
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,6 +264,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         requires_python: `Requires-Python`; empty where nothing is asked.
         editable: installed in place.
         missing_files: files that RECORD names and that are gone (only counted for frameworks); None = not looked.
+        missing_examples: the first of them.
         extension_tags: ABI tags of the wheel, such as `cp311-cp311-manylinux_2_28_x86_64`.
     """
 
@@ -273,6 +276,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     requires_python: str = ""
     editable: bool = False
     missing_files: int | None = None
+    missing_examples: list[str] = []
     extension_tags: list[str] = []
 
 
