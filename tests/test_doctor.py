@@ -43,8 +43,13 @@ def look(function: object) -> Probe:
     return found
 
 
-def report_of(*checks: object, facts: Facts | None = None, intent: Intent | None = None, probes: list[ProbeResult] = []) -> Report:  # noqa: B006
-    return diagnose(facts or Facts(), probes, [registered(one) for one in checks], intent or Intent())
+def report_of(
+    *checks: object,
+    facts: Facts | None = None,
+    intent: Intent | None = None,
+    probes: tuple[ProbeResult, ...] = (),
+) -> Report:
+    return diagnose(facts or Facts(), list(probes), [registered(one) for one in checks], intent or Intent())
 
 
 def finding(severity: Severity = Severity.ERROR, **fields: object) -> Finding:
@@ -88,7 +93,7 @@ def test_a_check_that_needs_an_unknown_field_is_skipped_with_its_name() -> None:
 
 def test_what_is_not_on_this_machine_is_told_apart_from_what_could_not_be_seen() -> None:
     absent = ProbeResult(probe="cpu", outcome=Outcome.ABSENT, seconds=0, reason="none here", fills=["cpu"])
-    result = report_of(disk_has_room, probes=[absent]).checks[0]
+    result = report_of(disk_has_room, probes=(absent,)).checks[0]
     assert (result.outcome, result.reason) == (CheckOutcome.ABSENT, "none here")
 
 
@@ -169,7 +174,7 @@ def test_a_requirement_that_could_not_be_examined_is_unknown_and_never_ok() -> N
 
 def test_an_environment_that_could_not_be_examined_is_never_called_healthy() -> None:
     blind = ProbeResult(probe="python", outcome=Outcome.TIMEOUT, seconds=9, reason="no answer", fills=["python"])
-    assert report_of(probes=[blind]).verdict is Verdict.UNKNOWN
+    assert report_of(probes=(blind,)).verdict is Verdict.UNKNOWN
 
 
 def test_a_kernel_log_that_may_not_be_read_is_said_so() -> None:
@@ -228,7 +233,9 @@ def test_quick_leaves_out_what_imports_and_takes_versions_from_metadata() -> Non
 def test_the_report_is_valid_by_its_own_schema_and_survives_a_round_trip() -> None:
     import jsonschema
 
-    report = report_of(disk_has_room, consequence_holds, root_holds, facts=Facts(cpu=Cpu(model="x"), python=Python(version="3.11.7")))
+    report = report_of(
+        disk_has_room, consequence_holds, root_holds, facts=Facts(cpu=Cpu(model="x"), python=Python(version="3.11.7"))
+    )
     encoded = msgspec.json.encode(report)
     jsonschema.validate(msgspec.json.decode(encoded), schema())
     assert msgspec.json.decode(encoded, type=Report) == report

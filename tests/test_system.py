@@ -102,7 +102,9 @@ def test_what_is_not_a_program_is_an_answer(tmp_path: pathlib.Path) -> None:
 def test_closing_kills_what_is_still_running() -> None:
     live = Live()
     answers: list[object] = []
-    thread = threading.Thread(target=lambda: answers.append(live.run([sys.executable, "-c", "import time; time.sleep(60)"], 60)))
+    thread = threading.Thread(
+        target=lambda: answers.append(live.run([sys.executable, "-c", "import time; time.sleep(60)"], 60))
+    )
     thread.start()
     time.sleep(0.5)
     live.close()

@@ -68,6 +68,7 @@ def envcheck() -> None:
 
 def main() -> None:
     """Run the command line; an interrupt, a closed pipe and bad input end in one line, never in a traceback."""
+    _occupy_standard_streams()
     signal.signal(signal.SIGTERM, _interrupted)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a stand-in for it, never a traceback.
@@ -88,6 +89,17 @@ def main() -> None:
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     _leave(code if isinstance(code, int) else 0)
+
+
+def _occupy_standard_streams() -> None:
+    """Put the null device where a standard stream was closed, so that no pipe of ours gets its number."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open
 
 
 def _say(sentence: str) -> None:

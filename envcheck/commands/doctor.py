@@ -137,7 +137,7 @@ class Progress:
 
     def __init__(self, *, shown: bool) -> None:
         """Show it, or not."""
-        self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
+        self._shown = shown and sys.stderr.isatty()
         self._ended = 0
 
     def tell(self, probe: str, outcome: Outcome) -> None:

@@ -9,8 +9,6 @@ import sys
 
 def write(text: str) -> None:
     """Write text to standard output; a reader that has gone is no error."""
-    if sys.stdout is None:
-        return
     try:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
@@ -27,8 +25,5 @@ def width() -> int:
 def colour() -> bool:
     """Tell whether standard output shows colours; NO_COLOR and TERM=dumb say that it does not."""
     return bool(
-        sys.stdout is not None
-        and sys.stdout.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM", "") not in {"", "dumb"}
+        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") not in {"", "dumb"}
     )
