@@ -94,7 +94,9 @@ def examine(
         seconds = min(probe.deadline, limit) if limit else probe.deadline
         waiting[probe.name] = (probe, began + seconds + SLACK_SECONDS)
         # A daemon thread: one that hangs in the kernel must not keep the program from ending.
-        threading.Thread(target=_look, args=(probe, system, interpreter, seconds, ended.put), daemon=True).start()
+        threading.Thread(
+            target=_look, args=(probe, system, interpreter, seconds, quick, ended.put), daemon=True
+        ).start()
     results: dict[str, ProbeResult] = {}
     groups: dict[str, Group] = {}
     while waiting:
@@ -134,10 +136,11 @@ def _look(
     system: System,
     interpreter: Interpreter,
     deadline: float,
+    quick: bool,
     hand_in: Callable[[tuple[Probe, ProbeResult, dict[str, Group]]], None],
 ) -> None:
     began = time.monotonic()
-    available = {"system": system, "interpreter": interpreter, "deadline": deadline}
+    available = {"system": system, "interpreter": interpreter, "deadline": deadline, "quick": quick}
     brought: dict[str, Group] = {}
     outcome, reason = Outcome.OK, ""
     try:
