@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import msgspec
@@ -128,6 +128,7 @@ def toolkit(cuda: VersionLike | None) -> Toolkit | None:
     return next((row for row in rows if Version(row.release) == version), rows[0] if rows else None)
 
 
+@lru_cache(maxsize=1024)
 def toolkit_driver(cuda: VersionLike | None, system: str = "linux") -> Version | None:
     """Return the driver that was released with a toolkit: what all features and PTX of that toolkit need.
 
@@ -148,6 +149,7 @@ def _windows(system: str, value: str | None) -> str | None:
     return value if driver_system(system) == "windows" else None
 
 
+@lru_cache(maxsize=1024)
 def minimum_driver(cuda: VersionLike | None, system: str = "linux") -> Version | None:
     """Return the least driver on which a program built with a CUDA version runs.
 
@@ -191,6 +193,7 @@ def driver_runs(cuda: VersionLike | None, driver: VersionLike | None, system: st
     return None if needed is None or present is None else present >= needed
 
 
+@lru_cache(maxsize=1024)
 def newest_cuda(driver: VersionLike | None, system: str = "linux") -> str | None:
     """Return the newest CUDA toolkit that a driver fully serves, as a series.
 
@@ -253,6 +256,7 @@ def last_driver_branch(value: Capability | None) -> int | None:
     return None if row is None else row.last_driver_branch
 
 
+@lru_cache(maxsize=1024)
 def driver_supports(driver: VersionLike | None, card: Capability | None, system: str = "linux") -> bool | None:
     """Say whether a driver's branch drives cards of a capability.
 
@@ -280,6 +284,7 @@ def _branches() -> frozenset[int]:
     return frozenset(driver.major for driver in drivers if driver is not None)
 
 
+@lru_cache(maxsize=1024)
 def _code(name: str) -> tuple[str, tuple[int, int], str] | None:
     """Take "sm_90a" apart into kind, capability and suffix; None for text that is no architecture."""
     match = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", name.strip())

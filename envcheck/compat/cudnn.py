@@ -5,7 +5,7 @@ Table: cudnn (NVIDIA cuDNN support matrices; metadata of the nvidia-cudnn-cuNN p
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import msgspec
 from packaging.version import Version
@@ -71,6 +71,7 @@ def rules() -> list[Rule]:
     return _table().rule
 
 
+@lru_cache(maxsize=1024)
 def minimum_compute_capability(cudnn: VersionLike | None) -> str | None:
     """Return the least compute capability that a cuDNN version works on, or None where no row says it.
 
@@ -92,6 +93,7 @@ def minimum_compute_capability(cudnn: VersionLike | None) -> str | None:
     return known[max(older)] if older else None
 
 
+@lru_cache(maxsize=1024)
 def works_on(cudnn: VersionLike | None, card: Capability | None) -> bool | None:
     """Say whether a cuDNN version works on a card; None where either is unknown."""
     least, device = capability(minimum_compute_capability(cudnn)), capability(card)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
@@ -65,6 +66,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The accelerator that the build must be for; None accepts any."""
 
 
+@lru_cache(maxsize=64)
 def platform_of(system: str, machine: str) -> Platform | None:
     """Return the tables' name of a platform, or None where no wheels are published for it (32-bit, ppc64le, BSD)."""
     system_name = _SYSTEMS.get(system.lower())
@@ -85,6 +87,7 @@ def driver_system(system: str) -> Literal["linux", "windows"] | None:
             return None
 
 
+@lru_cache(maxsize=1024)
 def capability(value: Capability | None) -> tuple[int, int] | None:
     """Return a compute capability as (major, minor), so that (10, 0) > (9, 0); None where the text is none.
 
@@ -101,6 +104,7 @@ def capability_text(value: tuple[int, int]) -> str:
     return f"{value[0]}.{value[1]}"
 
 
+@lru_cache(maxsize=64)
 def python_series(python: str | None) -> str | None:
     """Return the "3.12" or "3.13t" that wheels are published for, or None where the text names no Python version."""
     if python is None:
