@@ -88,12 +88,21 @@ def read(system: System, required: list[str], mute: list[str]) -> Intent:
         if key not in {"require", "mute"}:
             raise UsageError(f"{source}: [tool.envcheck] has no key {key!r}; it knows `require` and `mute`")
     from_file = [_parse(text, source) for text in _strings(table, "require", source)]
-    from_line = [_parse(text, "--require") for text in required]
+    from_line = parse(required, mute)
     return Intent(
-        requirements=from_file + from_line,
-        mute=[*_strings(table, "mute", source), *mute],
+        requirements=from_file + from_line.requirements,
+        mute=[*_strings(table, "mute", source), *from_line.mute],
         source=source if table else "",
     )
+
+
+def parse(required: list[str], mute: list[str]) -> Intent:
+    """Return the intent that the command line alone declares.
+
+    Raises:
+        UsageError: a requirement cannot be understood.
+    """
+    return Intent(requirements=[_parse(text, "--require") for text in required], mute=mute)
 
 
 def _table(system: System) -> tuple[str, dict[str, Any]]:

@@ -11,6 +11,8 @@ import click
 from envcheck.commands import output
 
 if TYPE_CHECKING:
+    from envcheck.doctor import Examined
+    from envcheck.intent import Intent
     from envcheck.report import Outcome
 
 P = ParamSpec("P")
@@ -37,6 +39,14 @@ EXIT_CODES = {"ok": 0, "warning": 0, "error": 1, "unknown": 3}
     "--record", type=click.Path(dir_okay=False, writable=True), metavar="FILE", help="Keep all that was seen, redacted."
 )
 @click.option(
+    "--from",
+    "pasted",
+    multiple=True,
+    metavar="FILE…",
+    help="Judge what was pasted into files (- for standard input), not this machine.",
+)
+@click.argument("files", nargs=-1, metavar="")
+@click.option(
     "--replay", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Report on a recorded machine."
 )
 def doctor(
@@ -54,53 +64,45 @@ def doctor(
     quiet: bool,
     record: str | None,
     replay: str | None,
+    pasted: tuple[str, ...],
+    files: tuple[str, ...],
 ) -> int:
     """Examine this machine: what is wrong, why, and which commands cure it.
 
     Exit status: 0 healthy or with warnings, 1 an error (with --strict a warning too), 2 wrong usage, 3 something that
     was required could not be examined.
     """
-    from envcheck import intent as intents
     from envcheck.check import all_checks
-    from envcheck.doctor import diagnose, examine
-    from envcheck.interpreter import choose
-    from envcheck.probe import all_probes
-    from envcheck.system import Live, Recorder, System
+    from envcheck.doctor import diagnose
 
-    if replay and (record or python):
-        raise click.UsageError("--replay reports on a recorded machine: leave out --record and --python")
-    live = Live()
-    system: System = live
-    recorder = None
-    if replay:
-        from envcheck import recording
-
-        system = _usage(recording.load, replay)
-    elif record:
-        from envcheck import recording
-
-        system = recorder = Recorder(live, recording.redactor(live))
-    declared = _usage(intents.read, system, list(required), list(mute))
-    interpreter = choose(system, python)
-    if interpreter.given and system.status(interpreter.path).outcome == "absent":
+    if files and not pasted:
         raise click.UsageError(
-            f"There is no interpreter at {interpreter.path}: --python takes a program or an environment's folder."
+            f"doctor takes no argument {files[0]!r}; to judge a file: envcheck doctor --from {files[0]}"
         )
+    if (replay or pasted) and (record or python):
+        raise click.UsageError("--record and --python need this machine: leave them out with --replay and --from")
+    if replay and pasted:
+        raise click.UsageError("--replay and --from are two machines: give one of them")
     chosen = [check for check in all_checks() if selected(check.id, only, skip)]
     if not chosen and (only or skip):
         raise click.UsageError("No check is left: `envcheck checks` lists the names for --only and --skip.")
-    options = {"quick": quick, "only": list(only), "skip": list(skip), "timeout": timeout}
-    progress = Progress(shown=not (as_json or quiet))
-    try:
-        examined = examine(system, interpreter, all_probes(), quick=quick, limit=timeout, progress=progress.tell)
-    finally:
-        progress.close()
-        live.close()
-    if recorder is not None and record:
-        from envcheck import recording
-
-        _usage(recording.save, record, recorder)
-    report = diagnose(examined.facts, examined.probes, chosen, declared, {k: v for k, v in options.items() if v})
+    if pasted:
+        examined, declared = read_paste([*pasted, *files], list(required), list(mute))
+    else:
+        progress = Progress(shown=not (as_json or quiet))
+        examined, declared = look(
+            python, list(required), list(mute), progress, quick=quick, limit=timeout, record=record, replay=replay
+        )
+    options = {
+        "quick": quick,
+        "only": list(only),
+        "skip": list(skip),
+        "timeout": timeout,
+        "from": [*pasted, *files],
+        "replay": replay,
+    }
+    asked = {name: value for name, value in options.items() if value}
+    report = diagnose(examined.facts, examined.probes, chosen, declared, asked)
     if as_json:
         from envcheck.render import json as render_json
 
@@ -111,6 +113,74 @@ def doctor(
         output.write(terminal.page(report, width=output.width(), colour=output.colour(), verbose=verbose, quiet=quiet))
     code = EXIT_CODES[report.verdict.value]
     return 1 if strict and report.verdict.value == "warning" else code
+
+
+def look(
+    python: str | None,
+    required: list[str],
+    mute: list[str],
+    progress: Progress,
+    *,
+    quick: bool,
+    limit: float | None,
+    record: str | None,
+    replay: str | None,
+) -> tuple[Examined, Intent]:
+    """Examine this machine, or a recorded one."""
+    from envcheck import intent as intents
+    from envcheck.doctor import examine
+    from envcheck.interpreter import choose
+    from envcheck.probe import all_probes
+    from envcheck.system import Live, System
+
+    if record or replay:
+        from envcheck import recording
+    live = Live()
+    if replay:
+        recorded = _usage(recording.load, replay)
+        declared = _usage(intents.read, recorded.system, required, mute)
+        quick = quick or bool(recorded.options.get("quick"))
+        return examine(recorded.system, recorded.interpreter, all_probes(), quick=quick, limit=limit), declared
+    recorder = recording.recorder(live) if record else None
+    system: System = recorder or live
+    declared = _usage(intents.read, system, required, mute)
+    interpreter = choose(system, python)
+    if interpreter.given and system.status(interpreter.path).outcome == "absent":
+        raise click.UsageError(
+            f"There is no interpreter at {interpreter.path}: --python takes a program or an environment's folder."
+        )
+    try:
+        examined = examine(system, interpreter, all_probes(), quick=quick, limit=limit, progress=progress.tell)
+    finally:
+        progress.close()
+        live.close()
+    if recorder is not None and record:
+        _usage(recording.save, record, recorder, interpreter, options={"quick": quick} if quick else None)
+    return examined, declared
+
+
+def read_paste(names: list[str], required: list[str], mute: list[str]) -> tuple[Examined, Intent]:
+    """Take facts from what was pasted; intent comes from the command line alone, for this is another machine."""
+    from envcheck import intent as intents
+    from envcheck import triage
+    from envcheck.doctor import Examined, with_metadata
+    from envcheck.facts import Facts
+    from envcheck.report import Outcome, ProbeResult
+
+    documents = []
+    try:
+        for name in names:
+            with click.open_file(name, "rb") as file:
+                documents.append(("standard input" if name == "-" else name, file.read()))
+    except OSError as error:
+        raise click.UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
+    facts = triage.facts_from(documents)
+    declared = _usage(intents.parse, required, mute)
+    probes = []
+    if facts == Facts():
+        reason = "nothing in it was recognised; paste the whole output of the command that fails, or of nvidia-smi"
+        probes = [ProbeResult(probe="paste", outcome=Outcome.GARBLED, seconds=0, reason=reason, fills=["python"])]
+    return Examined(with_metadata(facts), probes), declared
 
 
 def selected(check: str, only: Sequence[str], skip: Sequence[str]) -> bool:
