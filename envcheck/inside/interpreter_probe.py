@@ -185,14 +185,18 @@ def shadows(path, listings):
     standard -= NEVER_SHADOWS
     # Those are in place before the search path is looked at.
     standard -= set(sys.builtin_module_names)
-    frozen = set(["abc", "codecs", "io", "os", "site", "stat", "zipimport", "posixpath", "ntpath", "genericpath"])
-    standard -= frozen
+    standard -= {"abc", "codecs", "io", "os", "site", "stat", "zipimport", "posixpath", "ntpath", "genericpath"}
     installed = {}
-    own = set(os.path.realpath(folder) for folder in added)
+    own = {os.path.realpath(folder) for folder in added}
     for folder in path:
-        if folder and os.path.realpath(folder) not in own and os.path.basename(folder) in (
-            "site-packages",
-            "dist-packages",
+        if (
+            folder
+            and os.path.realpath(folder) not in own
+            and os.path.basename(folder)
+            in (
+                "site-packages",
+                "dist-packages",
+            )
         ):
             installed[folder] = set(listings.get(folder, ()))
     found = []
@@ -286,8 +290,10 @@ def distribution(folder, name):
     fields = header(text)
     title, version = fields.get("name", [""])[0], fields.get("version", [""])[0]
     if not title or not version:
-        reason = "%s is empty" % os.path.basename(metadata) if not text.strip() else (
-            "%s names no %s" % (os.path.basename(metadata), "version" if title else "name")
+        reason = (
+            "%s is empty" % os.path.basename(metadata)
+            if not text.strip()
+            else ("%s names no %s" % (os.path.basename(metadata), "version" if title else "name"))
         )
         return None, {"name": normalised(title) or guess, "path": whole, "reason": reason}
     found = {
@@ -372,11 +378,11 @@ def without_unasked_extras(found):
 
 def conda_packages():
     """Return the names in conda's own records."""
-    names = []
-    for name in entries(os.path.join(sys.prefix, "conda-meta")):
-        if name.endswith(".json") and name.count("-") >= 2:
-            names.append(normalised(name[: -len(".json")].rsplit("-", 2)[0]))
-    return names
+    return [
+        normalised(name[: -len(".json")].rsplit("-", 2)[0])
+        for name in entries(os.path.join(sys.prefix, "conda-meta"))
+        if name.endswith(".json") and name.count("-") >= 2
+    ]
 
 
 def unique_folders(path):
@@ -391,10 +397,11 @@ def unique_folders(path):
 
 
 def main():
+    """Say both objects."""
     path = channel.path
     # What the user's own `python -c` puts first is the working directory, written as an empty string.
     folders = unique_folders([folder for folder in path if folder])
-    listings = dict((folder, entries(folder)) for folder in folders)
+    listings = {folder: entries(folder) for folder in folders}
     base_prefix = getattr(sys, "real_prefix", None) or getattr(sys, "base_prefix", sys.prefix)
     config, has_config = configuration()
     uname = system_name()
@@ -420,7 +427,7 @@ def main():
         externally_managed=os.path.isfile(os.path.join(library, "EXTERNALLY-MANAGED")) and sys.prefix == base_prefix,
         site_packages=target,
         site_packages_writable=os.access(target, os.W_OK) if target and os.path.isdir(target) else None,
-        search_path=["" if not folder else folder for folder in path],
+        search_path=list(path),
         user_site=personal,
         user_site_enabled=personal_enabled,
         python_path=[part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part],
