@@ -49,6 +49,7 @@ class Platform(Group, frozen=True, kw_only=True):
         init: name of process 1.
         user_id: numeric id of the user; None on Windows.
         user_groups: names of the groups that the user is in.
+        infiniband_devices: names under /sys/class/infiniband; empty where there are none.
     """
 
     system: str | None = None
@@ -68,6 +69,7 @@ class Platform(Group, frozen=True, kw_only=True):
     init: str | None = None
     user_id: int | None = None
     user_groups: list[str] | None = None
+    infiniband_devices: list[str] | None = None
 
 
 class Cpu(Group, frozen=True, kw_only=True):
@@ -107,6 +109,7 @@ class Memory(Group, frozen=True, kw_only=True):
         cgroup_version: 1 or 2; 0 where there is none.
         cgroup_limit_bytes: the cgroup's memory limit; 0 where there is none.
         cgroup_used_bytes: memory charged to the cgroup.
+        cgroup_reclaimable_bytes: part of it that the kernel takes back when it is needed (`inactive_file`).
         cgroup_out_of_memory_kills: processes that the limit has ended (`oom_kill` of memory.events).
     """
 
@@ -117,6 +120,7 @@ class Memory(Group, frozen=True, kw_only=True):
     cgroup_version: int | None = None
     cgroup_limit_bytes: int | None = None
     cgroup_used_bytes: int | None = None
+    cgroup_reclaimable_bytes: int | None = None
     cgroup_out_of_memory_kills: int | None = None
 
 
@@ -873,6 +877,7 @@ class ContainerRuntime(Group, frozen=True, kw_only=True):
         docker_socket_accessible: whether this user may talk to it.
         toolkit_path: `nvidia-ctk` or `nvidia-container-runtime`; empty where there is none.
         runtimes: names of runtimes that /etc/docker/daemon.json registers.
+        daemon_configuration_problem: why that file cannot be read as JSON; empty where it can.
         default_runtime: from the same file; empty where nothing is said.
         podman_path: empty where there is none.
         visible_devices: NVIDIA_VISIBLE_DEVICES as the image or the command set it.
@@ -886,6 +891,7 @@ class ContainerRuntime(Group, frozen=True, kw_only=True):
     docker_socket_accessible: bool | None = None
     toolkit_path: str | None = None
     runtimes: list[str] | None = None
+    daemon_configuration_problem: str | None = None
     default_runtime: str | None = None
     podman_path: str | None = None
     visible_devices: str | None = None
