@@ -37,7 +37,7 @@ MARK_POINTS = 8
 CHUNK = 512  # images drawn at a time, bounds the memory
 
 
-class DataProblem(Exception):
+class DataError(Exception):
     """The data cannot be used; the message names the file and what is wrong with it."""
 
 
@@ -78,8 +78,12 @@ _HANDWRITING = [
     ],
     [
         [_arc(0, -0.43, 0.42, 0.42, 0, 360), _arc(0, 0.43, 0.52, 0.42, 0, 360)],
-        [_arc(0, -0.40, 0.45, 0.42, 60, 330), _line((0.39, -0.61), (-0.40, 0.62)), _arc(0, 0.45, 0.45, 0.40, 150, -60),
-         _line((0.22, 0.10), (-0.22, -0.04))],
+        [
+            _arc(0, -0.40, 0.45, 0.42, 60, 330),
+            _line((0.39, -0.61), (-0.40, 0.62)),
+            _arc(0, 0.45, 0.45, 0.40, 150, -60),
+            _line((0.22, 0.10), (-0.22, -0.04)),
+        ],
     ],
     [
         [_arc(0, -0.38, 0.50, 0.45, 0, 360), _line((0.50, -0.38), (0.35, 0.85))],
@@ -117,10 +121,11 @@ def _draw(random, labels):
     count = len(labels)
 
     def between(low, high, *shape):
-        return random.uniform(low, high, (count,) + shape).astype(np.float32)
+        return random.uniform(low, high, (count, *shape)).astype(np.float32)
 
     ways = random.randint(0, 2, count)
-    points = np.stack([_WAYS[label][way % len(_WAYS[label])] for label, way in zip(labels, ways)]).astype(np.float32)
+    drawings = [_WAYS[label][ways[index] % len(_WAYS[label])] for index, label in enumerate(labels)]
+    points = np.stack(drawings).astype(np.float32)
     phase = between(0, 2 * np.pi, 1, 2)
     points = points + between(-BEND, BEND, 1, 2) * np.sin(points[:, :, ::-1] * between(1.5, 4.0, 1, 2) + phase)
     turn, slant = between(-ROTATION, ROTATION), between(-SHEAR, SHEAR)
@@ -164,13 +169,13 @@ def _content(path):
         with open(path, "rb") as file:
             content = file.read()
     except OSError as error:
-        raise DataProblem("%s: cannot be read: %s" % (path, error.strerror))
+        raise DataError("%s: cannot be read: %s" % (path, error.strerror))
     if content[:2] != b"\x1f\x8b":
         return content
     try:
         return gzip.decompress(content)
     except (EOFError, OSError, zlib.error) as error:
-        raise DataProblem("%s: the gzip file is damaged or cut off: %s" % (path, error))
+        raise DataError("%s: the gzip file is damaged or cut off: %s" % (path, error))
 
 
 def _read_idx(path, dimensions):
@@ -182,7 +187,7 @@ def _read_idx(path, dimensions):
     content = _content(path)
     header = 4 + 4 * dimensions
     if len(content) < header:
-        raise DataProblem("%s: %d bytes are too few for an IDX file" % (path, len(content)))
+        raise DataError("%s: %d bytes are too few for an IDX file" % (path, len(content)))
     magic, expected = struct.unpack(">I", content[:4])[0], 0x0800 + dimensions
     if magic != expected:
         kind = ""
@@ -190,13 +195,13 @@ def _read_idx(path, dimensions):
             kind = "; it looks like a web page"
         elif content.startswith(b"version https://git-lfs"):
             kind = "; it is a Git LFS pointer, not the file itself"
-        raise DataProblem("%s: starts with 0x%08x, an IDX file here starts with 0x%08x%s" % (path, magic, expected, kind))
+        raise DataError("%s: starts with 0x%08x, an IDX file here starts with 0x%08x%s" % (path, magic, expected, kind))
     shape = struct.unpack(">%dI" % dimensions, content[4:header])
     wanted = 1
     for size in shape:
         wanted *= size
     if len(content) - header != wanted:
-        raise DataProblem(
+        raise DataError(
             "%s: its header promises %d values of shape %s, it has %d" % (path, wanted, shape, len(content) - header)
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
@@ -217,8 +222,10 @@ def _read_idx_part(folder, part):
     if images_path is None and labels_path is None:
         return None
     if images_path is None or labels_path is None:
-        raise DataProblem("%s: %s is there without its %s" % (
-            folder, os.path.basename(images_path or labels_path), "labels" if images_path else "images"))
+        raise DataError(
+            "%s: %s is there without its %s"
+            % (folder, os.path.basename(images_path or labels_path), "labels" if images_path else "images")
+        )
     images, labels = _read_idx(images_path, 3), _read_idx(labels_path, 1)
     return _cleaned(images, labels, images_path, labels_path)
 
@@ -228,41 +235,41 @@ def _read_npz(path):
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except OSError as error:
-        raise DataProblem("%s: cannot be read: %s" % (path, error.strerror or error))
+        raise DataError("%s: cannot be read: %s" % (path, error.strerror or error))
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataProblem("%s: the npz file is damaged or no npz file: %s" % (path, error))
+        raise DataError("%s: the npz file is damaged or no npz file: %s" % (path, error))
     parts = {}
     for part in ("train", "test"):
         images, labels = arrays.get("x_" + part), arrays.get("y_" + part)
         if images is not None and labels is not None:
             parts[part] = _cleaned(images, labels, "%s[x_%s]" % (path, part), "%s[y_%s]" % (path, part))
     if "train" not in parts:
-        raise DataProblem("%s: has no x_train and y_train, it has: %s" % (path, ", ".join(sorted(arrays)) or "nothing"))
+        raise DataError("%s: has no x_train and y_train, it has: %s" % (path, ", ".join(sorted(arrays)) or "nothing"))
     return parts
 
 
 def _cleaned(images, labels, images_source, labels_source):
     """Return images as float32 (count, 28, 28, 1) from 0 to 1 and labels as int64, or say what is wrong with them."""
     if images.shape[1:] not in ((SIDE, SIDE), (SIDE, SIDE, 1), (SIDE * SIDE,)):
-        raise DataProblem("%s: images of shape %s, the network takes 28 x 28" % (images_source, images.shape[1:]))
+        raise DataError("%s: images of shape %s, the network takes 28 x 28" % (images_source, images.shape[1:]))
     if labels.shape not in ((len(images),), (len(images), 1)):
-        raise DataProblem("%s: %s labels for %d images" % (labels_source, labels.shape, len(images)))
+        raise DataError("%s: %s labels for %d images" % (labels_source, labels.shape, len(images)))
     labels = labels.reshape(-1)
     if not len(labels) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= CLASSES:
-        raise DataProblem("%s: labels must be whole numbers from 0 to 9" % labels_source)
+        raise DataError("%s: labels must be whole numbers from 0 to 9" % labels_source)
     if images.dtype.kind not in "iuf":
-        raise DataProblem("%s: pixels of type %s, not numbers" % (images_source, images.dtype))
+        raise DataError("%s: pixels of type %s, not numbers" % (images_source, images.dtype))
     images = images.reshape(-1, SIDE, SIDE, 1)
     if images.dtype.kind in "iu":
         images = images.astype(np.float32) / np.float32(255)
     else:
         images = images.astype(np.float32)
         if not np.isfinite(images).all():
-            raise DataProblem("%s: has pixels that are not finite" % images_source)
+            raise DataError("%s: has pixels that are not finite" % images_source)
         if images.max() > 1:
             images = images / np.float32(255)
     if images.min() < 0 or images.max() > 1:
-        raise DataProblem("%s: pixels must be from 0 to 255, or from 0 to 1" % images_source)
+        raise DataError("%s: pixels must be from 0 to 255, or from 0 to 1" % images_source)
     return images, labels.astype(np.int64)
 
 
@@ -274,7 +281,7 @@ def read(path):
             them; each may be packed with gzip.
     """
     if not os.path.exists(path):
-        raise DataProblem("%s: is not there" % path)
+        raise DataError("%s: is not there" % path)
     folder = path
     if os.path.isfile(path):
         with open(path, "rb") as file:
@@ -283,7 +290,7 @@ def read(path):
             return _read_npz(path)
         folder = os.path.dirname(path) or "."
         if "-images" not in os.path.basename(path) and "-labels" not in os.path.basename(path):
-            raise DataProblem("%s: neither an npz file nor named as MNIST's IDX files are" % path)
+            raise DataError("%s: neither an npz file nor named as MNIST's IDX files are" % path)
     elif os.path.isfile(os.path.join(path, "mnist.npz")):
         return _read_npz(os.path.join(path, "mnist.npz"))
     parts = {}
@@ -292,7 +299,7 @@ def read(path):
         if found:
             parts[part] = found
     if "train" not in parts:
-        raise DataProblem("%s: no train-images-idx3-ubyte (or .gz, or mnist.npz) in it" % path)
+        raise DataError("%s: no train-images-idx3-ubyte (or .gz, or mnist.npz) in it" % path)
     return parts
 
 
@@ -317,7 +324,7 @@ def prepare(path, samples, seed):
             test_images, test_labels = images[:held_back], labels[:held_back]
             images, labels = images[held_back:], labels[held_back:]
         if len(labels) < samples:
-            raise DataProblem("%s: has %d images to train with, %d were asked for" % (path, len(labels), samples))
+            raise DataError("%s: has %d images to train with, %d were asked for" % (path, len(labels), samples))
         images, labels = images[:samples], labels[:samples]
     else:
         images, labels = generate(samples, seed)

@@ -11,12 +11,14 @@ state = {}
 
 
 def load(settings):
+    """Get ready, after it was imported."""
     if PACKAGE == "tensorflow":
-        import tensorflow
+        import tensorflow  # noqa: ICN001 - under its full name, as all else here
 
         if int(tensorflow.__version__.split(".")[0]) < 2:
             raise state["refusal"](
-                "broken", "TensorFlow %s: the smoke training needs 2.0 or later" % tensorflow.__version__,
+                "broken",
+                "TensorFlow %s: the smoke training needs 2.0 or later" % tensorflow.__version__,
                 "framework-too-old-for-code",
             )
         keras = tensorflow.keras
@@ -27,7 +29,8 @@ def load(settings):
         version = keras.__version__
         if int(version.split(".")[0]) < 3:
             raise state["refusal"](
-                "broken", "Keras %s: Keras 2 is a part of TensorFlow, ask for tf instead" % version,
+                "broken",
+                "Keras %s: Keras 2 is a part of TensorFlow, ask for tf instead" % version,
                 "framework-too-old-for-code",
             )
         backend = keras.backend.backend()
@@ -63,6 +66,7 @@ def _tensorflow_build(tensorflow):
 
 
 def choose_device(asked):
+    """Choose where to work, or say why it cannot be there."""
     refusal = state["refusal"]
     if state["backend"] != "tensorflow":
         return _device_of_another_backend(asked, refusal)
@@ -87,7 +91,7 @@ def choose_device(asked):
         name = _gpu_name(tensorflow, gpus[index])
         try:
             # A share of the GPU's memory may be another's; the default takes all of it.
-            tensorflow.config.experimental.set_memory_growth(gpus[index], True)
+            tensorflow.config.experimental.set_memory_growth(gpus[index], enable=True)
         except (RuntimeError, ValueError):
             pass
     state["device"] = used
@@ -119,7 +123,11 @@ def _device_of_another_backend(asked, refusal):
     if kind != "auto" and kind != used.partition(":")[0]:
         raise refusal("device", "Keras's backend %s works on %s, not on %s" % (state["backend"], used, asked))
     state["device"] = used
-    return {"used": used, "name": used, "why": "" if used != "cpu" else "Keras's backend %s chose it" % state["backend"]}
+    return {
+        "used": used,
+        "name": used,
+        "why": "" if used != "cpu" else "Keras's backend %s chose it" % state["backend"],
+    }
 
 
 def _plain_name(device):
@@ -143,6 +151,7 @@ def _lies_on(value):
 
 
 def threads():
+    """Return how many threads one operation may use."""
     if state["backend"] == "torch":
         import torch
 
@@ -169,6 +178,7 @@ def _on_device():
 
 
 def build(settings):
+    """Make the network."""
     keras = state["keras"]
     layers = keras.layers
     with _on_device():
@@ -194,11 +204,13 @@ def build(settings):
 
 
 def initialise(weights):
+    """Put the initial weights into it."""
     with _on_device():
         state["network"].set_weights(weights)
 
 
 def weights():
+    """Return the weights, in Keras's layout."""
     return state["network"].get_weights()
 
 
@@ -232,20 +244,20 @@ def _callback(settings, watch):
     """Return Keras's callback that tells `watch`; it reads no number of a batch unless a report is due."""
     warm_up = settings["warm_up_batches"]
 
-    def epoch_begins(self, epoch, logs=None):
+    def epoch_begins(*_, **__):
         watch.epoch_begins()
 
-    def batch_ends(self, batch, logs=None):
+    def batch_ends(_, batch, logs=None):
         if watch.epoch == 1 and batch + 1 == warm_up:
             watch.warmed_up()
         if watch.is_due():
             logs = logs or {}
             watch.progress(batch + 1, logs.get("loss"), logs.get("accuracy"))
 
-    def validation_begins(self, logs=None):
+    def validation_begins(*_, **__):
         watch.trained_an_epoch()
 
-    def epoch_ends(self, epoch, logs=None):
+    def epoch_ends(self, _, logs=None):
         names = ("loss", "accuracy", "val_loss", "val_accuracy")
         if not watch.epoch_ends(*[float(logs[name]) for name in names]):
             self.model.stop_training = True
@@ -260,12 +272,13 @@ def _callback(settings, watch):
 
 
 def train(data, orders, settings, watch):
-    import numpy
+    """Train, batch by batch in the given orders."""
+    import numpy as np
 
     images, labels = data["train"]
     with _on_device():
         state["network"].fit(
-            _batches(images, labels, numpy.stack(orders), settings["batch_size"]),
+            _batches(images, labels, np.stack(orders), settings["batch_size"]),
             epochs=len(orders),
             steps_per_epoch=watch.batches,
             validation_data=data["validation"],
@@ -277,22 +290,25 @@ def train(data, orders, settings, watch):
 
 
 def evaluate(images, labels):
+    """Return loss and accuracy."""
     with _on_device():
         loss, accuracy = state["network"].evaluate(images, labels, batch_size=state["evaluation_batch"], verbose=0)
     return float(loss), float(accuracy)
 
 
 def where():
-    import numpy
+    """Return the devices of the weights and of a result."""
+    import numpy as np
 
     network = state["network"]
     with _on_device():
-        result = network(numpy.zeros((1, 28, 28, 1), numpy.float32))
-    places = [_lies_on(value) for value in list(network.weights) + [result]]
+        result = network(np.zeros((1, 28, 28, 1), np.float32))
+    places = [_lies_on(value) for value in [*network.weights, result]]
     return [place for place in places if place]
 
 
 def device_memory():
+    """Return the peak of the device's memory, bytes."""
     used = state["device"]
     if state["backend"] == "tensorflow" and "GPU" in used:
         try:

@@ -8,6 +8,7 @@ state = {}
 
 
 def load(settings):
+    """Get ready, after it was imported."""
     import torch
 
     if settings["threads"]:
@@ -43,6 +44,7 @@ def _why_no_cuda(torch, refusal):
 
 
 def choose_device(asked):
+    """Choose where to work, or say why it cannot be there."""
     torch, refusal = state["torch"], state["refusal"]
     why = ""
     if asked == "auto":
@@ -72,10 +74,12 @@ def choose_device(asked):
 
 
 def threads():
+    """Return how many threads one operation may use."""
     return state["torch"].get_num_threads()
 
 
 def build(settings):
+    """Make the network."""
     torch = state["torch"]
     nn = torch.nn
     # The last layer's softmax is in the loss, as is usual in torch; the mathematics is the same.
@@ -108,7 +112,7 @@ def _to_torch(index, kernel):
     if kernel.ndim == 4:
         return kernel.transpose(3, 2, 0, 1)
     if index == 2:
-        kernel = kernel.reshape(_POOLED + (-1,)).transpose(2, 0, 1, 3).reshape(kernel.shape)
+        kernel = kernel.reshape(*_POOLED, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
     return kernel.transpose()
 
 
@@ -123,6 +127,7 @@ def _from_torch(index, kernel):
 
 
 def initialise(weights):
+    """Put the initial weights into it."""
     torch = state["torch"]
     with torch.no_grad():
         for index, layer in enumerate(state["layers"]):
@@ -131,6 +136,7 @@ def initialise(weights):
 
 
 def weights():
+    """Return the weights, in Keras's layout."""
     arrays = []
     for index, layer in enumerate(state["layers"]):
         arrays.append(_from_torch(index, layer.weight.detach().cpu().numpy()).copy())
@@ -148,14 +154,15 @@ def _tensors(images, labels):
 
 
 def train(data, orders, settings, watch):
+    """Train, batch by batch in the given orders."""
     torch, network, loss_of, optimizer = state["torch"], state["network"], state["loss"], state["optimizer"]
     images, labels = _tensors(*data["train"])
     count, size, warm_up = len(labels), settings["batch_size"], settings["warm_up_batches"]
-    for order in orders:
+    for shuffled in orders:
         # Sums stay on the device: reading one number each batch would make a GPU wait for it.
         total_loss = torch.zeros((), device=state["device"])
         total_right = torch.zeros((), device=state["device"], dtype=torch.int64)
-        order = torch.from_numpy(order).to(state["device"])
+        order = torch.from_numpy(shuffled).to(state["device"])
         network.train()
         watch.epoch_begins()
         for batch, start in enumerate(range(0, count, size), 1):
@@ -182,6 +189,7 @@ def train(data, orders, settings, watch):
 
 
 def evaluate(images, labels):
+    """Return loss and accuracy."""
     torch, network = state["torch"], state["network"]
     network.eval()
     total_loss, total_right = 0.0, 0
@@ -198,9 +206,11 @@ def evaluate(images, labels):
 
 
 def where():
+    """Return the devices of the weights and of a result."""
     return [str(parameter.device) for parameter in state["network"].parameters()] + [str(state["result_device"])]
 
 
 def device_memory():
+    """Return the peak of the device's memory, bytes."""
     torch, device = state["torch"], state["device"]
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None

@@ -9,7 +9,7 @@ What a module of a framework offers (images and weights are NumPy arrays, in Ker
     PACKAGE                         the name that is imported; set from the settings
     state                           a dict; `refusal` and `evaluation_batch` are put into it
     load(settings)                  get ready, after it was imported; return {"version", "build": {...}}
-    choose_device(asked)            return {"used", "name", "why"}; raise Refusal where it cannot be used
+    choose_device(asked)            return {"used", "name", "why"}; raise RefusalError where it cannot be used
     threads()                       threads that one operation may use, or None
     build(settings)                 make the network; return its number of parameters
     initialise(weights)             put eight arrays into it
@@ -45,13 +45,15 @@ WARM_UP_BATCHES = 3
 SECONDS_BETWEEN_REPORTS = 0.2
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """What was asked cannot be done here, and why is known.
 
-    `kind` is `device`, `not-installed`, `shadowed` or `broken`; `cause` is a slug of the vocabulary of causes, or empty.
+    `kind` is `device`, `not-installed`, `shadowed` or `broken`; `cause` is a slug of the vocabulary of causes, or
+    empty.
     """
 
     def __init__(self, kind, message, cause=""):
+        """Keep why."""
         super().__init__(message)
         self.kind = kind
         self.cause = cause
@@ -61,17 +63,20 @@ class Reporter:
     """Writes events, one JSON object a line."""
 
     def __init__(self, descriptor):
+        """Write to an open file descriptor."""
         self.descriptor = descriptor
         self.step = "start"
         self.shadow = False
 
     def send(self, event, **values):
+        """Write one event."""
         values["event"] = event
         line = (json.dumps(_plain(values)) + "\n").encode("ascii")
         while line:
             line = line[os.write(self.descriptor, line) :]
 
     def begin(self, step):
+        """Write that a step begins; a failure from here on is this step's."""
         self.step = step
         self.send("step", step=step)
 
@@ -97,6 +102,7 @@ class Watch:
     """What the training loop tells: progress at most five times a second, and one line an epoch."""
 
     def __init__(self, reporter, settings, train_samples):
+        """Begin before the first epoch."""
         self.reporter = reporter
         self.epochs = settings["epochs"]
         self.batch_size = settings["batch_size"]
@@ -110,6 +116,7 @@ class Watch:
         self.history = []
 
     def epoch_begins(self):
+        """Start the clock."""
         self.epoch += 1
         self.began = self.counted_from = time.perf_counter()
         self.counted_after = 0
@@ -122,9 +129,11 @@ class Watch:
         self.counted_after = WARM_UP_BATCHES * self.batch_size
 
     def is_due(self):
+        """Tell whether `progress` may be called: at most five times a second."""
         return time.perf_counter() >= self.due
 
     def progress(self, batch, loss, accuracy):
+        """Tell how far this epoch is: its batches so far, and their mean loss and accuracy."""
         now = time.perf_counter()
         self.due = now + SECONDS_BETWEEN_REPORTS
         done = min(batch * self.batch_size, self.samples)
@@ -146,13 +155,14 @@ class Watch:
         self.seconds = now - self.began
         samples, seconds = self.samples - self.counted_after, now - self.counted_from
         if self.epoch == 2:
-            # The first epoch traces, compiles, picks algorithms and warms caches: counted only where it is the only one.
+            # The first epoch traces, compiles and warms caches: counted only where it is the only one.
             self.timed_samples, self.timed_seconds = 0, 0.0
         if samples > 0:
             self.timed_samples += samples
             self.timed_seconds += seconds
 
     def epoch_ends(self, loss, accuracy, validation_loss, validation_accuracy):
+        """Tell how the epoch went; return False where it makes no sense to go on."""
         values = {
             "epoch": self.epoch,
             "loss": loss,
@@ -168,11 +178,12 @@ class Watch:
         return values["finite"]
 
     def samples_per_second(self):
+        """Return the throughput over the epochs that count."""
         return self.timed_samples / self.timed_seconds if self.timed_seconds > 0 else None
 
 
 def initial_weights(numpy, seed):
-    """Return kernels and biases in turn: kernels drawn from Glorot and Bengio's uniform distribution (2010), biases 0."""
+    """Return kernels and biases in turn: kernels from Glorot and Bengio's uniform distribution (2010), biases 0."""
     random = numpy.random.RandomState(seed)
     arrays = []
     for _, shape in LAYERS:
@@ -273,7 +284,7 @@ def find(package):
     except (ImportError, ValueError, AttributeError):
         return ""
     if specification is None:
-        raise Refusal(
+        raise RefusalError(
             "not-installed", "No module named '%s' in %s" % (package, sys.executable), "package-not-installed"
         )
     if specification.origin and specification.origin != "namespace":
@@ -296,8 +307,12 @@ def _refuse_impostor(path, package):
     if hasattr(sys.modules.get(package), "__version__"):
         return
     if in_working_directory(path, package):
-        raise Refusal("shadowed", "'%s' is %s, which is not %s itself" % (package, path, package), "shadowed-module")
-    raise Refusal("broken", "'%s' in %s has no version: it is not whole" % (package, path or "sys.path"), "broken-install")
+        raise RefusalError(
+            "shadowed", "'%s' is %s, which is not %s itself" % (package, path, package), "shadowed-module"
+        )
+    raise RefusalError(
+        "broken", "'%s' in %s has no version: it is not whole" % (package, path or "sys.path"), "broken-install"
+    )
 
 
 def die_with_the_parent():
@@ -330,9 +345,9 @@ def _failure(reporter, error):
         "traceback": ["%s:%s in %s: %s" % (frame[0], frame[1], frame[2], frame[3]) for frame in frames[-20:]],
         "cause": "",
     }
-    if isinstance(error, Refusal):
+    if isinstance(error, RefusalError):
         values.update(kind=error.kind, type="", traceback=[], cause=error.cause)
-    elif type(error).__name__ == "DataProblem":
+    elif type(error).__name__ == "DataError":
         values.update(kind="data", type="", traceback=[])
     elif reporter.step == "import" and reporter.shadow:
         values.update(kind="shadowed", cause="shadowed-module")
@@ -341,11 +356,11 @@ def _failure(reporter, error):
 
 def _import_numpy():
     try:
-        import numpy
+        import numpy  # noqa: ICN001 - handed on under its full name
     except ImportError as error:
         if getattr(error, "name", None) == "numpy":
             message = "No module named 'numpy' in %s: the smoke training needs it" % sys.executable
-            raise Refusal("not-installed", message, "package-not-installed")
+            raise RefusalError("not-installed", message, "package-not-installed")
         raise
     return numpy
 
@@ -382,11 +397,9 @@ def walk(framework, settings, descriptor, load_sibling):
 
 
 def _walk(framework, settings, reporter, load_sibling):
-    settings.update(
-        learning_rate=LEARNING_RATE, adam_epsilon=ADAM_EPSILON, warm_up_batches=WARM_UP_BATCHES
-    )
+    settings.update(learning_rate=LEARNING_RATE, adam_epsilon=ADAM_EPSILON, warm_up_batches=WARM_UP_BATCHES)
     framework.PACKAGE = settings["package"]
-    framework.state.update(refusal=Refusal, evaluation_batch=EVALUATION_BATCH)
+    framework.state.update(refusal=RefusalError, evaluation_batch=EVALUATION_BATCH)
     reporter.begin("import")
     path = find(framework.PACKAGE)
     reporter.send("found", package=framework.PACKAGE, file=path)
@@ -414,7 +427,7 @@ def _walk(framework, settings, reporter, load_sibling):
     reporter.begin("initialise")
     before = initial_weights(numpy, settings["seed"])
     framework.initialise(before)
-    for wanted, found in zip(before, framework.weights()):
+    for wanted, found in zip(before, framework.weights()):  # noqa: B905 - Python 3.6
         if not numpy.array_equal(wanted, found):
             raise AssertionError("the network does not hold the weights that were put into it")
     validation_images, validation_labels = data["validation"]

@@ -46,7 +46,8 @@ import os, sys
 descriptor = os.dup(1)
 os.dup2(2, 1)
 if sys.version_info < (3, 6):
-    os.write(descriptor, ('{"event": "python", "too_old": true, "version": "%d.%d.%d"}\n' % sys.version_info[:3]).encode())
+    too_old = '{"event": "python", "too_old": true, "version": "%d.%d.%d"}\n' % sys.version_info[:3]
+    os.write(descriptor, too_old.encode())
     sys.exit(0)
 path = sys.path[:]
 sys.path[:] = [folder for folder in path if folder not in ("", os.getcwd())]
@@ -99,7 +100,8 @@ def run(
         script: name of a file in `envcheck/inside/`, without its suffix.
         settings: what the script is told.
         deadline: seconds of wall time.
-        receive: called with each event, in this thread; text in it has no terminal escapes.
+        receive: called with each event, in this thread; text in it has no terminal escapes, `at` says after how many
+            seconds it came.
         variables: environment variables to set beside the present ones.
 
     Raises:
@@ -173,6 +175,7 @@ def _attend(
         if event is None:
             outcome = "garbled"
             break
+        event["at"] = time.monotonic() - began
         receive(event)
     if outcome == "ok":
         # Its standard output is closed; its end is due.

@@ -19,9 +19,9 @@ SCHEMA_VERSION = 1
 class Status(str, enum.Enum):
     """How the smoke training of one framework ended.
 
-    `passed`: every condition holds.  `failed`: one does not, or a step did not come to its end.  `absent`: the framework
-    is not installed, and was not asked for by its name.  `unexamined`: nothing can be said about it, because the
-    interpreter under test could not be asked.  `unusable-data`: the file that `--data` names is damaged or no MNIST.
+    `passed`: every condition holds.  `failed`: one does not, or a step did not come to its end.  `absent`: the
+    framework is not installed, and was not asked for by its name.  `unexamined`: nothing can be said about it, because
+    the interpreter under test could not be asked.  `unusable-data`: the file that `--data` names is damaged or no MNIST.
     """
 
     PASSED = "passed"
@@ -97,7 +97,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         step: `start`, `import`, `device`, `preprocess`, `build`, `initialise`, `train` or `evaluate`.
         kind: `exception`, `signal` (the child was ended by one), `exit` (it left without a word), `timeout`, `device`
-            (what was asked for cannot be used), `not-installed`, `shadowed`, `broken`, `data`, `start` (no interpreter).
+            (what was asked for cannot be used), `not-installed`, `shadowed`, `broken`, `data`, `start` (no
+            interpreter).
         reason: what happened, one sentence.
         type: class of the exception; empty where there is none.
         message: its text.
