@@ -23,10 +23,10 @@ class KerasRelease(msgspec.Struct, frozen=True):
     version: str
     requires_python: str
     requires: list[str]
-    ci_tensorflow_gpu: str
-    """What the release was tested with: a good pairing, not a limit."""
-    ci_jax_gpu: str
     source: str
+    ci_tensorflow_gpu: str | None = None
+    """What the release was tested with: a good pairing, not a limit."""
+    ci_jax_gpu: str | None = None
     ci_torch_gpu: str | None = None
     tensorflow_min: str | None = None
     """Least TensorFlow; stated from 3.13.0 on."""
