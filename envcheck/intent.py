@@ -272,3 +272,13 @@ def _framework_value(name: str, facts: Facts) -> tuple[str | None, str]:
     if computed:
         return "1", f"{framework_name} computes on {', '.join(computed)}"
     return "0", framework.gpu_error or f"{framework_name} sees no such device"
+
+
+GPU_NAMES = {"gpus", "gpu-memory", "compute-capability", "driver", "cuda", "torch.cuda", "tensorflow.gpu"}
+"""Requirements that only an NVIDIA GPU (or, the last, some GPU) can meet."""
+
+
+def requires(intent: Intent, names: set[str]) -> bool:
+    """Tell whether a requirement with one of these names is declared."""
+    found = (FORM.match(requirement.text) for requirement in intent.requirements)
+    return any(form["name"].lower() in names for form in found if form)
