@@ -53,6 +53,7 @@ DISTRIBUTIONS = {
 """Distribution → the framework that it provides."""
 
 Progress = Callable[[str, Outcome], None]
+Ends = queue.SimpleQueue[tuple[Probe, ProbeResult, dict[str, Group]]]
 
 
 class Examined(msgspec.Struct, frozen=True):
@@ -75,6 +76,7 @@ def examine(
     quick: bool = False,
     limit: float | None = None,
     progress: Progress | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Examined:
     """Run probes side by side, each with its own deadline, and return what they brought.
 
@@ -85,18 +87,42 @@ def examine(
         quick: leave out probes that import a framework.
         limit: seconds that no probe may exceed, whatever its own deadline.
         progress: told the name and outcome of each probe that ends.
+        meanwhile: called once the probes are under way: work that would otherwise be done after them.
     """
     asked = [probe for probe in probes if not (quick and probe.imports)]
-    ended: queue.SimpleQueue[tuple[Probe, ProbeResult, dict[str, Group]]] = queue.SimpleQueue()
+    ended: Ends = queue.SimpleQueue()
     began = time.monotonic()
     waiting = {}
-    for probe in asked:
+    # The longest first: what waits for a child leaves the processor to the others.
+    for probe in sorted(asked, key=lambda probe: -probe.deadline):
         seconds = min(probe.deadline, limit) if limit else probe.deadline
         waiting[probe.name] = (probe, began + seconds + SLACK_SECONDS)
         # A daemon thread: one that hangs in the kernel must not keep the program from ending.
         threading.Thread(
             target=_look, args=(probe, system, interpreter, seconds, quick, ended.put), daemon=True
         ).start()
+    if meanwhile:
+        meanwhile()
+    results, groups = _gather(waiting, ended, began, progress or (lambda _name, _outcome: None))
+    left_out = {
+        probe.name: ProbeResult(
+            probe=probe.name, outcome=Outcome.SKIPPED, seconds=0.0, reason="--quick imports nothing", fills=probe.fills
+        )
+        for probe in probes
+        if probe not in asked
+    }
+    known = set(Facts.__struct_fields__)
+    facts = Facts(
+        **{name: group for name, group in groups.items() if name in known},  # type: ignore[arg-type]
+        extensions={name: group for name, group in groups.items() if name not in known},
+    )
+    return Examined(with_metadata(facts), [(results | left_out)[probe.name] for probe in probes])
+
+
+def _gather(
+    waiting: dict[str, tuple[Probe, float]], ended: Ends, began: float, progress: Progress
+) -> tuple[dict[str, ProbeResult], dict[str, Group]]:
+    """Take in what each probe brings; one that does not come back by its time is given up."""
     results: dict[str, ProbeResult] = {}
     groups: dict[str, Group] = {}
     while waiting:
@@ -112,23 +138,8 @@ def examine(
         if waiting.pop(probe.name, None):
             results[probe.name] = result
             groups.update(brought)
-            if progress:
-                progress(probe.name, result.outcome)
-    for probe in probes:
-        if probe not in asked:
-            results[probe.name] = ProbeResult(
-                probe=probe.name,
-                outcome=Outcome.SKIPPED,
-                seconds=0.0,
-                reason="--quick imports nothing",
-                fills=probe.fills,
-            )
-    known = set(Facts.__struct_fields__)
-    facts = Facts(
-        **{name: group for name, group in groups.items() if name in known},  # type: ignore[arg-type]
-        extensions={name: group for name, group in groups.items() if name not in known},
-    )
-    return Examined(with_metadata(facts), [results[probe.name] for probe in probes])
+            progress(probe.name, result.outcome)
+    return results, groups
 
 
 def _look(

@@ -11,6 +11,7 @@ import click
 from envcheck.commands import output
 
 if TYPE_CHECKING:
+    from envcheck.check import Check
     from envcheck.doctor import Examined
     from envcheck.intent import Intent
     from envcheck.report import Outcome
@@ -72,9 +73,6 @@ def doctor(
     Exit status: 0 healthy or with warnings, 1 an error (with --strict a warning too), 2 wrong usage, 3 something that
     was required could not be examined.
     """
-    from envcheck.check import all_checks
-    from envcheck.doctor import diagnose
-
     if files and not pasted:
         raise click.UsageError(
             f"doctor takes no argument {files[0]!r}; to judge a file: envcheck doctor --from {files[0]}"
@@ -83,9 +81,8 @@ def doctor(
         raise click.UsageError("--record and --python need this machine: leave them out with --replay and --from")
     if replay and pasted:
         raise click.UsageError("--replay and --from are two machines: give one of them")
-    chosen = [check for check in all_checks() if selected(check.id, only, skip)]
-    if not chosen and (only or skip):
-        raise click.UsageError("No check is left: `envcheck checks` lists the names for --only and --skip.")
+    if only or skip:
+        chosen_checks(only, skip)
     if pasted:
         examined, declared = read_paste([*pasted, *files], list(required), list(mute))
     else:
@@ -102,7 +99,9 @@ def doctor(
         "replay": replay,
     }
     asked = {name: value for name, value in options.items() if value}
-    report = diagnose(examined.facts, examined.probes, chosen, declared, asked)
+    from envcheck.doctor import diagnose
+
+    report = diagnose(examined.facts, examined.probes, chosen_checks(only, skip), declared, asked)
     if as_json:
         from envcheck.render import json as render_json
 
@@ -113,6 +112,24 @@ def doctor(
         output.write(terminal.page(report, width=output.width(), colour=output.colour(), verbose=verbose, quiet=quiet))
     code = EXIT_CODES[report.verdict.value]
     return 1 if strict and report.verdict.value == "warning" else code
+
+
+def chosen_checks(only: Sequence[str], skip: Sequence[str]) -> list[Check]:
+    """Return the checks to run."""
+    from envcheck.check import all_checks
+
+    chosen = [check for check in all_checks() if selected(check.id, only, skip)]
+    if not chosen:
+        raise click.UsageError("No check is left: `envcheck checks` lists the names for --only and --skip.")
+    return chosen
+
+
+def prepare() -> None:
+    """Import, while the probes wait for their children, what is needed after them."""
+    from envcheck.check import all_checks
+    from envcheck.render import terminal  # noqa: F401
+
+    all_checks()
 
 
 def look(
@@ -150,7 +167,9 @@ def look(
             f"There is no interpreter at {interpreter.path}: --python takes a program or an environment's folder."
         )
     try:
-        examined = examine(system, interpreter, all_probes(), quick=quick, limit=limit, progress=progress.tell)
+        examined = examine(
+            system, interpreter, all_probes(), quick=quick, limit=limit, progress=progress.tell, meanwhile=prepare
+        )
     finally:
         progress.close()
         live.close()
