@@ -36,7 +36,7 @@ PLATFORM_TAGS = {
     "linux_x86_64": ("manylinux1_x86_64", "manylinux2014_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64"),
     "linux_aarch64": ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64"),
     "windows_x86_64": ("win_amd64",),
-    "macos_arm64": ("macosx_11_0_arm64", "macosx_12_0_arm64", "macosx_14_0_arm64"),
+    "macos_arm64": ("macosx_11_0_arm64", "macosx_11_1_arm64", "macosx_12_0_arm64", "macosx_14_0_arm64"),
     "macos_x86_64": ("macosx_10_9_x86_64", "macosx_10_15_x86_64"),
 }
 

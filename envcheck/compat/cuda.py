@@ -87,10 +87,16 @@ class _ForwardRow(msgspec.Struct, frozen=True):
     source: str
 
 
+class _Printed(msgspec.Struct, frozen=True):
+    branch: int
+    cuda: str
+
+
 class _DriverTable(msgspec.Struct, frozen=True):
     toolkit: list[Toolkit]
     minor_version_compatibility: list[MinorVersionCompatibility]
     forward_compatibility: list[_ForwardRow]
+    printed: list[_Printed]
 
 
 class _DeviceRequirement(msgspec.Struct, frozen=True):
@@ -195,11 +201,10 @@ def driver_runs(cuda: VersionLike | None, driver: VersionLike | None, system: st
 
 @lru_cache(maxsize=1024)
 def newest_cuda(driver: VersionLike | None, system: str = "linux") -> str | None:
-    """Return the newest CUDA toolkit that a driver fully serves, as a series.
+    """Return the newest CUDA that a driver fully serves, as a series: what nvidia-smi prints as "CUDA Version".
 
-    nvidia-smi prints the same number as "CUDA Version", but for branches between two toolkits (565 prints 12.7, a
-    toolkit that was never released). On Linux all drivers of a branch bring the same CUDA. On Windows no driver is
-    listed for CUDA 13, so that 580 and newer answer "13.0": at least that.
+    On Linux all drivers of a branch bring the same CUDA. A driver newer than all that are listed has the answer of
+    the newest one: at least that. Source: table cuda_driver, parts toolkit and printed.
 
     Args:
         driver: the driver's version, on Linux its branch ("570") is enough.
@@ -212,15 +217,11 @@ def newest_cuda(driver: VersionLike | None, system: str = "linux") -> str | None
     kind = driver_system(system)
     if present is None or kind is None:
         return None
-    served = []
+    served = [Version(row.cuda) for row in _drivers().printed if row.branch <= present.major]
     for row in _drivers().toolkit:
         needed = parse(row.driver_linux if kind == "linux" else row.driver_windows)
         if needed is not None and (needed.major <= present.major if kind == "linux" else needed <= present):
             served.append(Version(row.toolkit))
-    for compatible in _drivers().minor_version_compatibility:
-        needed = parse(compatible.minimum_driver_windows)
-        if kind == "windows" and needed is not None and needed <= present:
-            served.append(Version(f"{compatible.cuda_major}.0"))
     return str(max(served)) if served else None
 
 

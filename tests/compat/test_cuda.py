@@ -50,7 +50,9 @@ def test_a_driver_runs_an_older_major_version_too():
         ("550.40.07", "12.4"),
         ("570", "12.8"),
         ("580.95.05", "13.0"),
+        ("565.57.01", "12.7"),
         ("610.43.02", "13.3"),
+        ("615.71.09", "13.4"),
         ("340.108", None),
     ],
 )
@@ -58,9 +60,20 @@ def test_the_newest_cuda_of_a_driver_is_what_nvidia_smi_prints(driver, printed):
     assert cuda.newest_cuda(driver) == printed
 
 
-def test_a_windows_driver_of_branch_580_serves_at_least_cuda_13():
-    assert cuda.newest_cuda("581.15", "windows") == "13.0"
-    assert cuda.newest_cuda("566.36", "windows") == "12.6"
+@pytest.mark.parametrize(
+    ("driver", "printed"),
+    [
+        ("452.39", "11.0"),
+        ("561.17", "12.6"),
+        ("566.36", "12.7"),
+        ("581.15", "13.0"),
+        ("591.74", "13.1"),
+        ("596.49", "13.2"),
+    ],
+)
+def test_on_windows_too_it_is_what_nvidia_smi_prints(driver, printed):
+    assert cuda.newest_cuda(driver, "windows") == printed
+    assert cuda.newest_cuda(driver, "wsl") == printed
 
 
 def test_a_newer_driver_never_serves_less():
