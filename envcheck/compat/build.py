@@ -124,7 +124,7 @@ def _wrong_card(build: Build, target: Target, card: tuple[int, int]) -> list[str
         reasons.append(f"driver {target.driver} does not drive cards of {name}")
     if cudnn.works_on(build.cudnn, card) is False:
         reasons.append(f"cuDNN {build.cudnn} in the build does not work on {name}")
-    way = cuda.how_it_runs(build.architectures, card)
+    way = cuda.how_it_runs(build.architectures, card, build.cuda)
     if way == "not at all":
         reasons.append(f"the build has no code for {name}, only for {', '.join(build.architectures)}")
     elif way == "PTX" and _older(cuda.newest_cuda(target.driver, target.system), series(build.cuda)):

@@ -18,6 +18,10 @@ from envcheck.compat import table
 from envcheck.compat.target import Capability, capability, driver_system
 from envcheck.compat.versions import VersionLike, parse, series
 
+JETSON_LIKE_OTHERS = frozenset({(7, 2), (8, 7)})
+JETSON_LIKE_OTHERS_SINCE = Version("13.2")
+"""From this CUDA on Xavier and Orin run the code of their major capability. Source: table compute_capability, 8.7."""
+
 
 class Toolkit(msgspec.Struct, frozen=True):
     """One release of the CUDA toolkit and the driver that came with it."""
@@ -306,18 +310,20 @@ def _exact() -> dict[tuple[int, int], frozenset[tuple[int, int]]]:
 
 
 def how_it_runs(
-    architectures: Iterable[str], card: Capability | None
+    architectures: Iterable[str], card: Capability | None, cuda: VersionLike | None = None
 ) -> Literal["machine code", "PTX", "not at all"] | None:
     """Say how a build with code for some architectures runs on a card.
 
     Machine code "sm_XY" runs on cards of the same major capability at or above the minor one; "sm_XYa" on exactly
-    that capability; "sm_XYf" on its family (same major, at or above); Jetson parts need their own code. PTX
-    "compute_XY" is translated for any card at or above X.Y, by a driver at least as new as the toolkit that made it.
-    Source: NVIDIA CUDA C++ Programming Guide; torch/cuda/__init__.py of torch 2.15, DEVICE_REQUIREMENT.
+    that capability; "sm_XYf" on its family (same major, at or above); Jetson parts need their own code, but from
+    CUDA 13.2 on 7.2 and 8.7 run that of their major capability too. PTX "compute_XY" is translated for any card at
+    or above X.Y, by a driver at least as new as the toolkit that made it. Source: NVIDIA CUDA C++ Programming Guide;
+    torch/cuda/__init__.py of torch 2.15, DEVICE_REQUIREMENT.
 
     Args:
         architectures: what torch.cuda.get_arch_list() or TensorFlow's build info says: ["sm_80", "compute_90"].
         card: the card's compute capability.
+        cuda: the CUDA version of the build, which matters for Jetson parts alone.
 
     Returns:
         The best way, or None where the card is unknown or no entry names an architecture.
@@ -326,24 +332,27 @@ def how_it_runs(
     codes = [code for code in map(_code, architectures) if code is not None]
     if device is None or not codes:
         return None
-    if any(_machine_code_runs(code, suffix, device) for kind, code, suffix in codes if kind == "sm"):
-        return "machine code"
+    version = parse(cuda)
+    like_others = device in JETSON_LIKE_OTHERS and version is not None and version >= JETSON_LIKE_OTHERS_SINCE
+    for kind, code, suffix in codes:
+        if kind == "sm" and _machine_code_runs(code, suffix, device, like_others=like_others):
+            return "machine code"
     if any(code <= device for kind, code, suffix in codes if kind == "compute" and not suffix):
         return "PTX"
     return "not at all"
 
 
-def _machine_code_runs(code: tuple[int, int], suffix: str, device: tuple[int, int]) -> bool:
+def _machine_code_runs(code: tuple[int, int], suffix: str, device: tuple[int, int], *, like_others: bool) -> bool:
     if suffix == "a":
         return code == device
-    if device in _exact():
+    if device in _exact() and not like_others:
         return code in _exact()[device]
     if code in _exact():
-        return False
+        return code == device
     return code[0] == device[0] and code[1] <= device[1]
 
 
-def runs_on(architectures: Iterable[str], card: Capability | None) -> bool | None:
+def runs_on(architectures: Iterable[str], card: Capability | None, cuda: VersionLike | None = None) -> bool | None:
     """Say whether a build has code for a card, as machine code or as PTX; None as for how_it_runs."""
-    way = how_it_runs(architectures, card)
+    way = how_it_runs(architectures, card, cuda)
     return None if way is None else way != "not at all"

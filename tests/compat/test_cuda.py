@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import importlib.util
+import re
+from pathlib import Path
+
 import pytest
 from packaging.version import Version
 
@@ -127,6 +131,32 @@ def test_whether_a_driver_suits_a_jetson_is_not_guessed():
 def test_code_runs_on_cards_of_its_major_capability_and_ptx_on_any_newer(architectures, card, way):
     assert cuda.how_it_runs(architectures, card) == way
     assert cuda.runs_on(architectures, card) is (way != "not at all")
+
+
+def test_a_jetson_runs_the_code_of_its_major_capability_from_cuda_13_2_on():
+    assert cuda.how_it_runs(["sm_80"], "8.7", "13.0") == "not at all"
+    assert cuda.how_it_runs(["sm_80"], "8.7", "13.2") == "machine code"
+    assert cuda.how_it_runs(["sm_87"], "8.7", "13.2") == "machine code"
+    assert cuda.how_it_runs(["sm_87"], "8.9", "13.2") == "not at all"
+
+
+def test_which_code_runs_where_is_what_torch_itself_says():
+    torch = importlib.util.find_spec("torch")
+    if torch is None or torch.origin is None:
+        pytest.skip("torch is not installed")
+    text = (Path(torch.origin).parent / "cuda" / "__init__.py").read_text(encoding="utf-8")
+    table = re.search(r"^DEVICE_REQUIREMENT\b.*?^}", text, re.MULTILINE | re.DOTALL)
+    if table is None:
+        pytest.skip("this torch does not say it")
+    # 101 is the old number of 110, which releases of torch treat differently.
+    devices = [row.code.removeprefix("sm_") for row in cuda.compute_capabilities() if row.code != "sm_101"]
+    for code, start, excluded in re.findall(r"(\d+): _CompatInterval\(start=(\d+)(?:, exclude={(\d+)})?\)", table[0]):
+        for device in devices:
+            runs = int(start) <= int(device) < (int(start) // 10 + 1) * 10 and device != excluded
+            assert cuda.runs_on([f"sm_{code}"], device) is runs, (code, device)
+    for code, only in re.findall(r"(\d+): _CompatSet\({([\d, ]+)}\)", table[0]):
+        for device in devices:
+            assert cuda.runs_on([f"sm_{code}"], device) is (device in only.split(", ")), (code, device)
 
 
 def test_a_build_without_an_architecture_list_is_not_judged():

@@ -91,12 +91,14 @@ def least_driver(cuda, system):
     return Version(least.get(cuda.split(".")[0]) or least[cuda])
 
 
-def has_code(architectures, card):
+def has_code(build, card):
+    architectures = build.architectures
     major, minor = map(int, card.split("."))
     for architecture in architectures:
         kind, _, digits = architecture.partition("_")
         code = int(digits[:-1]), int(digits[-1])
-        exact = card in JETSON or ".".join(map(str, code)) in JETSON
+        unified = card in {"7.2", "8.7"} and Version(build.cuda) >= Version("13.2")
+        exact = (card in JETSON and not unified) or ".".join(map(str, code)) in JETSON
         if kind == "sm" and (code == (major, minor) if exact else code[0] == major and code[1] <= minor):
             return True
         if kind == "compute" and code <= (major, minor):
@@ -119,7 +121,7 @@ def assert_fits(build, target):
     assert not build.platform.startswith("macos")
     assert Version(target.driver) >= least_driver(build.cuda, target.system)
     for card in target.compute_capabilities:
-        assert has_code(build.architectures, card)
+        assert has_code(build, card)
         branch = LAST_BRANCH.get(card) or LAST_BRANCH.get(card.split(".")[0] if card != "7.5" else "")
         assert (
             branch is None or Version(target.driver).major <= branch or (target.system == "windows" and branch == 580)
