@@ -93,7 +93,7 @@ class Remedy(msgspec.Struct, frozen=True, kw_only=True):
         commands: to be typed one after another; empty where no command can do it.
         safe: whether it can be undone and touches nothing but the environment under test.
         changes: what it changes on the machine.
-        shell: `sh`, `powershell`, `dockerfile`, `yaml`: what the commands are written for.
+        shell: `sh`, `powershell`, `dockerfile`, `yaml`, `json`: what the commands are written for.
     """
 
     action: str
