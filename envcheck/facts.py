@@ -868,6 +868,36 @@ class Messages(Group, frozen=True, kw_only=True):
     found: list[Message] | None = None
 
 
+class Contradiction(msgspec.Struct, frozen=True, kw_only=True):
+    """Two places of a paste that say different things of one fact; the first was taken.
+
+    Attributes:
+        fact: such as `driver.smi_driver_version`.
+        value: what was taken.
+        source: where it stands.
+        other_value: what was left out.
+        other_source: where that stands.
+    """
+
+    fact: str
+    value: str
+    source: str
+    other_value: str
+    other_source: str
+
+
+class Pasted(Group, frozen=True, kw_only=True):
+    """What was recognised in pasted text, and where it is at odds with itself; None on a machine that was examined.
+
+    Attributes:
+        formats: kinds of output that were recognised, such as `nvidia-smi`.
+        contradictions: facts of which the paste says two things.
+    """
+
+    formats: list[str] | None = None
+    contradictions: list[Contradiction] | None = None
+
+
 class ContainerRuntime(Group, frozen=True, kw_only=True):
     """Containers on this host: client, daemon, NVIDIA's toolkit; inside a container, how it was started.
 
@@ -977,6 +1007,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tensorflow: Framework | None = None
     keras: Framework | None = None
     messages: Messages | None = None
+    pasted: Pasted | None = None
     training: Training | None = None
     extensions: dict[str, Any] = {}
 
