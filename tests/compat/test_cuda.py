@@ -95,6 +95,8 @@ def test_a_pascal_card_lost_its_driver_after_branch_580():
 
 def test_a_windows_driver_of_branch_580_has_numbers_up_to_589():
     assert cuda.driver_supports("582.16", "6.1", "windows") is True
+    assert cuda.driver_supports("590.26", "6.1", "windows") is False
+    assert cuda.driver_supports("581.15", "6.1", "linux") is False
     assert cuda.driver_supports("591.44", "6.1", "wsl") is False
 
 
@@ -115,6 +117,7 @@ def test_whether_a_driver_suits_a_jetson_is_not_guessed():
         (["sm_80", "sm_90"], "12.0", "not at all"),
         (["sm_80", "compute_90"], "12.0", "PTX"),
         (["compute_90"], "8.9", "not at all"),
+        (["compute_90"], "9.0", "PTX"),
         (["sm_90a"], "9.0", "machine code"),
         (["sm_90a"], "10.0", "not at all"),
         (["sm_100f"], "10.3", "machine code"),

@@ -240,6 +240,20 @@ def test_ptx_counts_only_with_a_driver_that_can_translate_it():
     assert torch.why_not(only_ptx, Target(driver="560.28.03", compute_capabilities=("8.9",))) == []
 
 
+def test_a_build_whose_cudnn_dropped_the_card_is_refused_though_it_has_code_for_it():
+    build = torch.build("2.14.0+cu126", Target())
+    assert build is not None
+    newer_cudnn = msgspec.structs.replace(build, cudnn="9.20.0.48")
+    (reason,) = torch.why_not(newer_cudnn, Target(driver="580.65.06", compute_capabilities=("6.1",)))
+    assert reason == "cuDNN 9.20.0.48 in the build does not work on compute capability 6.1"
+
+
+def test_a_variant_that_a_release_does_not_list_is_not_offered():
+    names = {build.local_version for build in torch.published("2.11.0")}
+    assert {"2.11.0+cu126", "2.11.0+cu128", "2.11.0+cu130"} <= names
+    assert "2.11.0+cu129" not in names
+
+
 def test_alpine_gets_nothing_and_is_told_why():
     target = Target(libc="musl", python="3.12")
     assert torch.builds(target) == []
