@@ -40,8 +40,8 @@ AUTHORIZATION = re.compile(
 
 ASSIGNMENT = re.compile(
     r"(?<![A-Za-z0-9])(?P<name>[A-Za-z0-9_.-]{0,60}?" + GIVEAWAY + r"[A-Za-z0-9_]{0,30})"
-    r"(?:(?P<equals>['\"]?\s?=\s?)(?P<quote>\\?['\"]?)(?P<value>[^\s'\"\\&\x00]*)"
-    r"|(?P<colon>['\"]?\s*:\s{0,4})(?P<mark>\\?['\"]?)(?P<long>[^\s'\"\\,\x00]{8,}))",
+    r"(?:(?P<equals>\\{0,4}['\"]?\s?=\s?)(?P<quote>\\{0,4}['\"]?)(?P<value>[^\s'\"\\&\x00]*)"
+    r"|(?P<colon>\\{0,4}['\"]?\s{0,4}:\s{0,4})(?P<mark>\\{0,4}['\"]?)(?P<long>[^\s'\"\\,\x00]{8,}))",
     re.IGNORECASE,
 )
 
@@ -203,6 +203,15 @@ class Redactor:
 
     def text(self, text: str, name: str = "") -> str:
         """Return a text with secrets and names replaced; `name` is that of the field that holds it."""
+        # A stand-in may make its surroundings look like something else: go on until nothing changes.
+        for _ in range(5):
+            done = self._once(text, name)
+            if done == text:
+                break
+            text = done
+        return text
+
+    def _once(self, text: str, name: str) -> str:
         text = mask_secrets(text)
         for home, stand_in in self._homes:
             text = home.sub(stand_in, text)
