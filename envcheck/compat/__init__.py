@@ -20,6 +20,7 @@ machine. A module reads a table at the first question, in about a millisecond. I
                    runs_on(["sm_80", "compute_90"], "12.0"); how_it_runs(...) -> "machine code", "PTX", "not at all"
                    forward_compatibility("12.8") -> the cuda-compat package and where it is allowed
     build          Build: one build of a framework; why_not(build, target) -> sentences, empty = it runs
+                   pythons(builds) -> the Pythons they have wheels for, newest first
     torch          release("2.6.0+cu124"), releases(), published("2.6.0") -> all builds
                    builds(target) -> builds that run there, newest first; newest_build(target); why_not(build, target)
                    build("2.6.0+cu124", target) -> the build of that name

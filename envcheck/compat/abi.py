@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from envcheck.compat import table
 from envcheck.compat.versions import VersionLike, parse, public
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 
 class Gcc(msgspec.Struct, frozen=True):
@@ -144,6 +147,8 @@ def cpu_needs(package: str, version: VersionLike | None, *, include_unverified: 
 
 @lru_cache(maxsize=256)
 def _specifiers(versions: str) -> SpecifierSet | None:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - costs 6 ms, seldom asked
+
     text = versions.strip()
     first, separator, last = text.partition(" to ")
     if separator:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from packaging.version import Version
 
@@ -134,6 +136,15 @@ def _wrong_card(build: Build, target: Target, card: tuple[int, int]) -> list[str
             f"which driver {target.driver} cannot translate (needs {needed or 'a newer one'})"
         )
     return reasons
+
+
+def pythons(builds: Iterable[Build]) -> list[str]:
+    """Return the Pythons that some builds have wheels for, newest first; free-threaded ones are left out.
+
+    With target.python = None, pythons(torch.builds(target)) are those that somebody could change to.
+    """
+    found = {python for build in builds for python in build.pythons if not python.endswith("t")}
+    return sorted(found, key=Version, reverse=True)
 
 
 def newest_first(builds: list[Build]) -> list[Build]:

@@ -11,7 +11,7 @@ import pytest
 from packaging.version import Version
 
 from envcheck.compat import torch
-from envcheck.compat.build import why_not
+from envcheck.compat.build import pythons, why_not
 from envcheck.compat.table import TABLES
 from envcheck.compat.target import Target
 
@@ -252,6 +252,13 @@ def test_a_variant_that_a_release_does_not_list_is_not_offered():
     names = {build.local_version for build in torch.published("2.11.0")}
     assert {"2.11.0+cu126", "2.11.0+cu128", "2.11.0+cu130"} <= names
     assert "2.11.0+cu129" not in names
+
+
+def test_somebody_with_a_python_that_is_too_new_is_told_which_ones_would_do():
+    assert torch.builds(Target(python="3.16")) == []
+    assert pythons(torch.builds(Target(glibc="2.17")))[:2] == ["3.13", "3.12"]
+    assert "3.13t" not in pythons(torch.builds(Target()))
+    assert pythons([]) == []
 
 
 def test_alpine_gets_nothing_and_is_told_why():
