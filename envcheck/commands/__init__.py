@@ -85,6 +85,12 @@ def main() -> None:
         code = 130
     except BrokenPipeError:
         code = 141
+    except Exception as error:
+        # A defect of ours: the sentence is for whoever runs this, the whole trace for whoever mends it.
+        if os.environ.get("ENVCHECK_TRACEBACK"):
+            raise
+        _say(f"envcheck: {_defect(error)}")
+        code = 3
     # Threads that hang in the kernel and a closed pipe must not hold the end back.
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
@@ -96,10 +102,23 @@ def _occupy_standard_streams() -> None:
     for number in (0, 1, 2):
         try:
             os.fstat(number)
-        except OSError:
+        except OSError:  # noqa: PERF203 - each may be closed
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open
+
+
+def _defect(error: Exception) -> str:
+    """Return a sentence that names a defect of envcheck's own, where it is, and what to do."""
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    place = f"{os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}" if frame else "?"  # noqa: PTH119
+    return (
+        f"a defect of envcheck itself, {type(error).__name__} at {place}: {error}. "
+        "Nothing can be said of this machine. Please report it with what ENVCHECK_TRACEBACK=1 prints, "
+        "and with a recording (doctor --record FILE) where one can be made."
+    )
 
 
 def _say(sentence: str) -> None:

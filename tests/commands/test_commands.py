@@ -111,3 +111,16 @@ def test_closed_standard_streams_are_no_error(closed: str) -> None:
     done = shell(f"doctor --quick {closed}")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_defect_of_our_own_is_one_line_that_says_where_and_what_to_do(tmp_path: pathlib.Path) -> None:
+    code = (
+        "import envcheck.check, envcheck.commands\n"
+        "envcheck.check.all_checks = lambda: 1 // 0\n"
+        "import sys; sys.argv = ['envcheck', 'checks']; envcheck.commands.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "ENVCHECK_TRACEBACK=1" in done.stderr
