@@ -20,9 +20,6 @@ LOGS: tuple[tuple[str, str], ...] = (
     ("dmesg", "dmesg"),
     ("journalctl -k", "journalctl -k -b -q --no-pager -o short-iso"),
 )
-    ("dmesg", "dmesg"),
-    ("journalctl -k", "journalctl -k -b -q --no-pager -o short-iso"),
-)
 
 MOST_MESSAGES = 2000
 """Lines that are kept: the newest; a failing card may write hundreds in a second."""
