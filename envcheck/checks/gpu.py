@@ -221,7 +221,7 @@ def gpu_memory_is_free(nvml: Nvml, facts: Facts) -> Iterator[Finding]:
                 Evidence(f"free: {gibibytes(gpu.memory_free_bytes)}", nvml.sources.get("gpus", "NVML")),
                 *(Evidence(holder, "NVML") for holder in holders),
             ],
-            explains=["framework-computes-on-gpu"] if tight else [],
+            explains=["*-computes"] if tight else [],
             remedies=[
                 Remedy(
                     action="End the program if it is yours and no longer needed",

@@ -68,12 +68,12 @@ def gpu_memory_has_no_uncorrectable_errors(nvml: Nvml, facts: Facts) -> Iterator
             yield Finding(
                 cause="gpu-memory-fault",
                 severity=Severity.ERROR,
-                title=f"{named(gpu)} counted {gpu.ecc_uncorrected} uncorrectable memory errors since the driver started",
+                title=f"{named(gpu)} counted {gpu.ecc_uncorrected} uncorrectable memory errors since it was started",
                 evidence=[
                     Evidence(f"uncorrectable ECC errors: {gpu.ecc_uncorrected}", source_of(nvml)),
                     *([Evidence(f"over the card's life: {lifetime}", source_of(nvml))] if lifetime is not None else []),
                 ],
-                explains=["kernel-log-shows-no-memory-fault", "framework-computes-on-gpu"],
+                explains=["kernel-log-shows-no-memory-fault", "*-computes"],
                 remedies=[reset_gpu(gpu), REPLACE],
                 links=[NVIDIA_MEMORY_GUIDE],
             )
@@ -485,7 +485,7 @@ def no_recovery_action_is_pending(nvml: Nvml, facts: Facts) -> Iterator[Finding]
             severity=Severity.ERROR if row.severity == "error" else Severity.WARNING,
             title=f"The driver asks for a recovery of {named(gpu)}: {row.name}",
             evidence=[Evidence(f"GPU recovery action: {row.name}", source_of(nvml))],
-            explains=["kernel-log-shows-no-*", "framework-computes-on-gpu"],
+            explains=["kernel-log-shows-no-*", "*-computes"],
             remedies=remedies,
         )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING
 
+from envcheck import cures
 from envcheck.facts import Facts, Framework, Gpu, NvidiaDriver, Pci, PciDevice, Platform
 from envcheck.intent import Intent
 from envcheck.report import Evidence, Remedy, Severity
@@ -23,11 +23,11 @@ GPU_UNUSABLE = [
     "device-nodes-exist",
     "torch-sees-gpu",
     "tensorflow-sees-gpu",
-    "framework-computes-on-gpu",
+    "*-computes",
 ]
 """Checks whose findings follow from a driver that does not work."""
 
-FRAMEWORK_GPU_UNUSABLE = ["torch-sees-gpu", "tensorflow-sees-gpu", "framework-computes-on-gpu"]
+FRAMEWORK_GPU_UNUSABLE = ["torch-sees-gpu", "tensorflow-sees-gpu", "*-computes"]
 """Checks whose findings follow from a framework that cannot use a GPU that works."""
 
 TITLES = {"torch": "PyTorch", "tensorflow": "TensorFlow", "keras": "Keras"}
@@ -250,15 +250,6 @@ def label(framework: Framework) -> str:
     return f"{TITLES.get(framework.name or '', framework.name)} {version_of(framework) or ''}".strip()
 
 
-def pip(facts: Facts) -> str:
-    """Return the command that installs into the environment under test, up to and including `install`."""
-    python = facts.python
-    path = shlex.quote((python.path or python.executable or "python") if python else "python")
-    if python and (python.environment_kind == "uv" or python.pip_version == ""):
-        return f"uv pip install --python {path}"
-    return f"{path} -m pip install"
-
-
 def install_framework(framework: Framework, facts: Facts, *, accelerator: str = "cuda") -> Remedy | None:
     """Return the remedy that installs a build which runs on this machine; None where no build is known to.
 
@@ -277,48 +268,42 @@ def install_framework(framework: Framework, facts: Facts, *, accelerator: str = 
         return None
     present = (version_of(framework) or "").partition("+")[0]
     best = next((build for build in fitting if build.version == present), fitting[0])
-    same = best.version == present
     what = f"{TITLES[framework.name or 'torch']} {best.version}"
-    if best.cuda:
-        what += f" for CUDA {best.cuda}"
-    safe = bool(facts.python and facts.python.environment_kind in {"venv", "virtualenv", "uv"})
-    return Remedy(
-        action=f"Install {what}, which runs on this machine" + ("" if same else f"; {present} has no build that does")
-        if present
-        else f"Install {what}, which runs on this machine",
-        commands=[_install_command(best, framework, facts)],
-        safe=safe,
-        changes=f"replaces {label(framework)} in the environment under test",
-    )
+    what += f" for CUDA {best.cuda}" if best.cuda else ""
+    action = f"Install {what}, which runs on this machine"
+    if present and best.version != present:
+        action += f"; {present} has no build that does"
+    if framework.name == "torch":
+        return _torch(best, action, facts)
+    from envcheck.compat import tensorflow
+
+    row = tensorflow.release(best.version)
+    extra = "[and-cuda]" if best.accelerator == "cuda" and row and row.and_cuda else ""
+    pins = tensorflow.extra_pins(best, target)
+    return cures.install(facts.python, [f"{best.package}{extra}=={best.version}", *pins], action)
 
 
-def _install_command(build: Build, framework: Framework, facts: Facts) -> str:
-    command = pip(facts)
-    if framework.name != "torch":
-        from envcheck.compat import tensorflow
-
-        row = tensorflow.release(build.version)
-        extra = "[and-cuda]" if build.accelerator == "cuda" and row and row.and_cuda else ""
-        pins = tensorflow.extra_pins(build, target_of(facts))
-        return " ".join([command, *(shlex.quote(item) for item in [f"{build.package}{extra}=={build.version}", *pins])])
+def _torch(best: Build, action: str, facts: Facts) -> Remedy:
+    """Return the remedy that installs a build of torch with those of its companions that are installed."""
     from envcheck.compat import torch
 
-    names = [f"torch=={build.version}"]
-    companions = torch.companions(build.version)
+    requirements = [f"torch=={best.version}"]
+    companions = torch.companions(best.version)
     installed = {package.name for package in (facts.packages.installed or [] if facts.packages else [])}
     for companion in ("torchvision", "torchaudio"):
         version = getattr(companions, companion, None)
         if companion in installed and version:
-            names.append(f"{companion}=={version}")
-    index = build.index
-    if index is None and build.accelerator == "cuda" and build.cuda and build.platform == "linux_x86_64":
-        # The default index may serve a CPU build under the same version where it is a mirror; PyTorch's own names it.
-        index = f"{torch.WHEEL_INDEX}/cu{build.cuda.replace('.', '')}"
-    force = [] if command.startswith("uv ") else ["--force-reinstall"]
-    reinstall = (
-        [f"--reinstall-package {name.partition('==')[0]}" for name in names] if command.startswith("uv ") else force
-    )
-    return " ".join([command, *reinstall, *names, *([f"--index-url {index}"] if index else [])])
+            requirements.append(f"{companion}=={version}")
+    index = best.index
+    if index is None and best.accelerator == "cuda" and best.cuda and best.platform == "linux_x86_64":
+        # A mirror may have a CPU build under the same version; PyTorch's own index says which build it is.
+        index = f"{torch.WHEEL_INDEX}/cu{best.cuda.replace('.', '')}"
+    # Installers keep what is there where only the part after the plus sign differs.
+    if cures.installer(facts.python).startswith("uv "):
+        options = " ".join(f"--reinstall-package {requirement.partition('==')[0]}" for requirement in requirements)
+    else:
+        options = "--force-reinstall"
+    return cures.install(facts.python, requirements, action, index=index, options=options)
 
 
 RESTART = Remedy(
