@@ -119,9 +119,12 @@ def requirements_hold(packages: Packages, python: Python | None) -> Iterator[Fin
         )
     if missing and packages.complete:
         first = missing[0]
+        # A distribution splits its packages as it likes; what is its own is not for the user to mend.
+        theirs = {package.name for package in packages.installed or [] if not package.installer}
+        systems = python is not None and python.environment_kind == "system"
         yield Finding(
             cause="package-not-installed",
-            severity=Severity.WARNING,
+            severity=Severity.NOTE if systems and all(one.package in theirs for one in missing) else Severity.WARNING,
             title=f"{first.package} {first.version} needs {first.required}, which is not installed"
             + _and_more(len(missing)),
             evidence=[
@@ -329,7 +332,13 @@ def each_package_is_there_once(packages: Packages, python: Python | None) -> Ite
     """
     hidden = need(packages.hidden, "packages.hidden")
     first = {package.name: package for package in packages.installed or []}
-    twice = [copy for copy in hidden if copy.name in first and first[copy.name].location == copy.location]
+    twice = [
+        copy
+        for copy in hidden
+        if copy.name in first
+        and first[copy.name].location == copy.location
+        and first[copy.name].version != copy.version
+    ]
     if not twice:
         return
     names = [f"{copy.name} ({first[copy.name].version} and {copy.version})" for copy in twice]
