@@ -17,6 +17,7 @@ from envcheck.checks.nvidia_context import (
     cuda_of,
     driver_version,
     gpus_on_bus,
+    in_container,
     in_wsl,
     install_framework,
     label,
@@ -36,7 +37,8 @@ MESSAGE_TOO_OLD = re.compile(
 
 def has_gpu(facts: Facts) -> bool:
     """Tell whether an NVIDIA GPU is known to be here."""
-    return bool(working_gpus(facts) or gpus_on_bus(facts.pci))
+    # A container sees the bus of its host, also where it was given no GPU.
+    return bool(working_gpus(facts) or (gpus_on_bus(facts.pci) and not in_container(facts)))
 
 
 def computed_on_gpu(framework: Framework) -> bool:
@@ -77,6 +79,8 @@ def driver_supports_tensorflow(tensorflow: Framework, facts: Facts) -> Iterator[
 def _driver_supports(framework: Framework, facts: Facts) -> Iterator[Finding]:
     if computed_on_gpu(framework) or (no_gpu_on_bus(facts.pci) and not in_wsl(facts)):
         return
+    if in_container(facts) and not working_gpus(facts):
+        return
     built = cuda_of(framework, facts)
     if built is None:
         if accelerator_of(framework, facts) in {None, "cuda"}:
@@ -103,7 +107,7 @@ def _driver_supports(framework: Framework, facts: Facts) -> Iterator[Finding]:
     yield Finding(
         cause="driver-too-old",
         severity=Severity.ERROR,
-        title=f"Driver {version[0]} is too old for {label(framework)}, which needs {minimum} or later (CUDA {built[0]})",
+        title=f"Driver {version[0]} is too old for {label(framework)}, which needs {minimum} (CUDA {built[0]})",
         evidence=evidence,
         explains=[
             f"{framework.name}-sees-gpu",
@@ -221,7 +225,7 @@ def _architecture_in_build(framework: Framework, facts: Facts) -> Iterator[Findi
 def _no_build(framework: Framework) -> list[Remedy]:
     return [
         Remedy(
-            action=f"No published build of {label(framework).partition(' ')[0]} fits this card, driver and Python together: "
+            action=f"No published build of {label(framework).partition(' ')[0]} fits card, driver and Python together: "
             "choose another Python version, update the driver, or build it from source",
             changes="the environment",
         )
@@ -260,8 +264,7 @@ def framework_build_matches_accelerator(facts: Facts, intent: Intent) -> Iterato
             severity=severity,
             confidence=Confidence.CERTAIN if framework.accelerator else Confidence.LIKELY,
             required=required,
-            title=f"{label(framework)} is a build for {'the CPU only' if not others else kind}, and this machine has an "
-            "NVIDIA GPU",
+            title=f"{label(framework)} is a build for {kind if others else 'the CPU only'}, and an NVIDIA GPU is here",
             evidence=[
                 *(seen(framework, "accelerator") or seen(framework, "distribution", "metadata_version")),
                 *(Evidence(f"{gpu.name}", "NVML") for gpu in working_gpus(facts)[:2]),
@@ -317,7 +320,7 @@ SEES_CAUSES = [
 
 
 @check(area="cuda", causes=SEES_CAUSES)
-def torch_sees_gpu(torch: Framework, facts: Facts) -> Iterator[Finding]:
+def torch_sees_gpu(torch: Framework, facts: Facts, intent: Intent) -> Iterator[Finding]:
     """A PyTorch build for CUDA sees the GPU that the driver reports.
 
     Why: this is a consequence, and stands alone only where no deeper check explains it; the error with which CUDA
@@ -325,11 +328,11 @@ def torch_sees_gpu(torch: Framework, facts: Facts) -> Iterator[Finding]:
     If not: read the error; try again after a restart, in a fresh shell without LD_LIBRARY_PATH.
     Source: CUDA Runtime API, error types; table cuda_errors.
     """
-    yield from _sees_gpu(torch, facts)
+    yield from _sees_gpu(torch, facts, intent)
 
 
 @check(area="cuda", causes=SEES_CAUSES)
-def tensorflow_sees_gpu(tensorflow: Framework, facts: Facts) -> Iterator[Finding]:
+def tensorflow_sees_gpu(tensorflow: Framework, facts: Facts, intent: Intent) -> Iterator[Finding]:
     """A TensorFlow build for CUDA sees the GPU that the driver reports.
 
     Why: this is a consequence, and stands alone only where no deeper check explains it. TensorFlow leaves out all GPUs
@@ -337,16 +340,21 @@ def tensorflow_sees_gpu(tensorflow: Framework, facts: Facts) -> Iterator[Finding
     If not: install the CUDA libraries with the extra `and-cuda`, or put those of the toolkit where the loader looks.
     Source: TensorFlow, "Install with pip"; stream_executor's messages "Cannot dlopen some GPU libraries".
     """
-    yield from _sees_gpu(tensorflow, facts)
+    yield from _sees_gpu(tensorflow, facts, intent)
 
 
-def _sees_gpu(framework: Framework, facts: Facts) -> Iterator[Finding]:
+def _sees_gpu(framework: Framework, facts: Facts, intent: Intent) -> Iterator[Finding]:
     if accelerator_of(framework, facts) != "cuda" or not has_gpu(facts) or framework.state != "ok":
         return
     if need(framework.sees_gpu, f"{framework.name}.sees_gpu"):
         return
+    value = (facts.variables.values or {}).get("CUDA_VISIBLE_DEVICES") if facts.variables else None
+    if value is not None and hides_all(value) and not (requires_gpu(intent) or _required(framework, intent)):
+        # The user asks for the CPU.
+        return
     words = framework.gpu_error or ""
     cause, meaning = cause_of_words(words)
+    python = (facts.python.path if facts.python else None) or "python"
     libraries = "dlopen" in words or "Could not load dynamic library" in words
     remedies = []
     if libraries:
@@ -368,10 +376,7 @@ def _sees_gpu(framework: Framework, facts: Facts) -> Iterator[Finding]:
         or [
             Remedy(
                 action="Try it in a fresh shell, where no variable hides a device or names another library",
-                commands=[
-                    f"env -u LD_LIBRARY_PATH -u CUDA_VISIBLE_DEVICES {(facts.python.path if facts.python else None) or 'python'} "
-                    f"-c {_question(framework)}"
-                ],
+                commands=[f"env -u LD_LIBRARY_PATH -u CUDA_VISIBLE_DEVICES {python} -c {_question(framework)}"],
                 safe=True,
                 changes="nothing",
             )
@@ -388,7 +393,7 @@ def _question(framework: Framework) -> str:
 
 
 def cause_of_words(words: str) -> tuple[str, str]:
-    """Return the likeliest cause that CUDA's own error in a text names, and what it means; empty where it names none."""
+    """Return the likeliest cause that CUDA's error in a text names, and what it means; empty where it names none."""
     if not words:
         return "", ""
     if MESSAGE_TOO_OLD.search(words):
@@ -428,12 +433,13 @@ def tensorflow_computes(tensorflow: Framework) -> Iterator[Finding]:
 def _computes(framework: Framework) -> Iterator[Finding]:
     hung = framework.state in {"timeout", "crash"} and framework.stage in {"devices", "compute"}
     if hung and framework.sees_gpu is not False:
+        doing = "looks for devices" if framework.stage == "devices" else "computes"
         how = "does not come back" if framework.state == "timeout" else f"is ended by {framework.signal or 'a crash'}"
         yield Finding(
             cause="driver-hung" if framework.state == "timeout" else "gpu-hardware-fault",
             severity=Severity.ERROR,
             confidence=Confidence.POSSIBLE,
-            title=f"{label(framework)} {how} while it {'looks for devices' if framework.stage == 'devices' else 'computes'}",
+            title=f"{label(framework)} {how} while it {doing}",
             evidence=seen(framework, "state", "stage", "signal", "stderr"),
             remedies=[
                 Remedy(
@@ -488,7 +494,7 @@ def cuda_visible_devices_name_gpus(variables: Variables, facts: Facts, intent: I
     seen_devices, wrong = visible(value, gpus)
     if not wrong and seen_devices:
         return
-    hidden = value.strip() in {"", "-1", "none", "NoDevFiles", "void"}
+    hidden = hides_all(value)
     if hidden and not requires_gpu(intent):
         severity = Severity.NOTE
     elif seen_devices:
@@ -516,6 +522,11 @@ def cuda_visible_devices_name_gpus(variables: Variables, facts: Facts, intent: I
             )
         ],
     )
+
+
+def hides_all(value: str) -> bool:
+    """Tell whether a value of CUDA_VISIBLE_DEVICES is one with which people ask for the CPU."""
+    return value.strip() in {"", "-1", "none", "NoDevFiles", "void"}
 
 
 def visible(value: str, gpus: list[Gpu]) -> tuple[list[str], str]:
