@@ -5,16 +5,12 @@ A requirement is a name, or a name with a comparison: `torch.cuda`, `gpus>=1`, `
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-from typing import Any
 
 import msgspec
 
 from envcheck.facts import Facts, Framework
 from envcheck.report import Requirement
-from envcheck.system import System
 
 
 class UsageError(Exception):
@@ -77,74 +73,21 @@ UNITS = {
 }
 
 
-def read(system: System, required: list[str], mute: list[str]) -> Intent:
-    """Return the declared intent: the nearest pyproject.toml with `[tool.envcheck]`, then the command line.
-
-    Raises:
-        UsageError: a file or a requirement cannot be understood.
-    """
-    source, table = _table(system)
-    for key in table:
-        if key not in {"require", "mute"}:
-            raise UsageError(f"{source}: [tool.envcheck] has no key {key!r}; it knows `require` and `mute`")
-    from_file = [_parse(text, source) for text in _strings(table, "require", source)]
-    from_line = parse(required, mute)
-    return Intent(
-        requirements=from_file + from_line.requirements,
-        mute=[*_strings(table, "mute", source), *from_line.mute],
-        source=source if table else "",
-    )
-
-
 def parse(required: list[str], mute: list[str]) -> Intent:
     """Return the intent that the command line alone declares.
 
     Raises:
         UsageError: a requirement cannot be understood.
     """
-    return Intent(requirements=[_parse(text, "--require") for text in required], mute=mute)
+    return Intent(requirements=[requirement_of(text, "--require") for text in required], mute=mute)
 
 
-def _table(system: System) -> tuple[str, dict[str, Any]]:
-    folder = system.ask("working_directory") or ""
-    while folder:
-        path = os.path.join(folder, "pyproject.toml")  # noqa: PTH118
-        reading = system.read(path)
-        if reading.outcome == "ok" and "tool.envcheck" in reading.text:
-            table = parse_toml(reading.text, path).get("tool", {}).get("envcheck", {})
-            if not isinstance(table, dict):
-                raise UsageError(f"{path}: tool.envcheck must be a table")
-            return path, table
-        parent = os.path.dirname(folder)  # noqa: PTH120
-        folder = parent if parent != folder else ""
-    return "", {}
-
-
-def parse_toml(text: str, path: str) -> dict[str, Any]:
-    """Parse TOML.
+def requirement_of(text: str, source: str) -> Requirement:
+    """Return a requirement as it was written, checked for its form.
 
     Raises:
-        UsageError: it is damaged.
+        UsageError: it cannot be understood.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib  # noqa: PLC0415 - only where a file is there
-    else:
-        import tomli as tomllib  # noqa: PLC0415
-    try:
-        table: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from error
-    return table
-
-
-def _strings(table: dict[str, Any], key: str, source: str) -> list[str]:
-    values = table.get(key, [])
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise UsageError(f'{source}: tool.envcheck.{key} must be a list of strings, such as ["gpus>=1"]')
-    return values
-
-
-def _parse(text: str, source: str) -> Requirement:
     found = FORM.match(text)
     name = found["name"].lower() if found else text
     if not found or name not in NAMES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from envcheck.configuration import read
 from envcheck.facts import (
     ComputeDevice,
     Cpu,
@@ -18,7 +19,7 @@ from envcheck.facts import (
     Python,
     Storage,
 )
-from envcheck.intent import NAMES, UsageError, judge, read
+from envcheck.intent import NAMES, UsageError, judge
 from envcheck.report import Requirement
 from envcheck.testing import machine
 

@@ -144,7 +144,7 @@ def look(
     replay: str | None,
 ) -> tuple[Examined, Intent]:
     """Examine this machine, or a recorded one."""
-    from envcheck import intent as intents
+    from envcheck import configuration
     from envcheck.doctor import examine
     from envcheck.interpreter import choose
     from envcheck.probe import all_probes
@@ -155,12 +155,12 @@ def look(
     live = Live()
     if replay:
         recorded = _usage(recording.load, replay)
-        declared = _usage(intents.read, recorded.system, required, mute)
+        declared = _usage(configuration.read, recorded.system, required, mute)
         quick = quick or bool(recorded.options.get("quick"))
         return examine(recorded.system, recorded.interpreter, all_probes(), quick=quick, limit=limit), declared
     recorder = recording.recorder(live) if record else None
     system: System = recorder or live
-    declared = _usage(intents.read, system, required, mute)
+    declared = _usage(configuration.read, system, required, mute)
     interpreter = choose(system, python)
     if interpreter.given and system.status(interpreter.path).outcome == "absent":
         raise click.UsageError(
