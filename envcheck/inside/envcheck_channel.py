@@ -27,7 +27,11 @@ except Exception:
 def say(kind, **values):
     """Write one JSON object."""
     values["kind"] = kind
-    data = (json.dumps(values) + "\n").encode("ascii", "replace")
+    text = json.dumps(values)
+    if "\\ud" in text:
+        # Half a character, as Python reads a file name that is no UTF-8: no JSON reader takes it.
+        text = json.dumps(values, ensure_ascii=False)
+    data = (text + "\n").encode("utf-8", "replace")
     while data:
         data = data[os.write(_out, data):]
 

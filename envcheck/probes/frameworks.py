@@ -119,7 +119,7 @@ def how_it_ended(answer: Answer) -> dict[str, Any]:
         return {"state": "timeout", "total_seconds": completed.seconds}
     if completed.outcome == "signal":
         return {"state": "crash", "signal": completed.signal, "total_seconds": completed.seconds}
-    if answer.last("failed") is not None:
+    if answer.last("failed") is not None or (answer.last("end") is not None and answer.last("imported") is None):
         return {"state": "failed"}
     if answer.last("end") is None:
         crashed = windows_crash(completed.exit_code)
