@@ -147,7 +147,7 @@ def _attend(
     process: subprocess.Popen[bytes], began: float, deadline: float, receive: Callable[[dict[str, Any]], None]
 ) -> Ending:
     """Hand on events until the child ends, the deadline comes or what it writes is not ours."""
-    lines: queue.Queue[bytes | None] = queue.Queue(maxsize=1000)
+    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     kept = _Kept()
     threads = [
         threading.Thread(target=_read_lines, args=(process.stdout, lines), daemon=True),
@@ -238,8 +238,8 @@ def _signals_interrupt() -> Iterator[Callable[[], contextlib.AbstractContextMana
             signal.signal(number, handler)
 
 
-def _read_lines(pipe: IO[bytes] | None, lines: queue.Queue[bytes | None]) -> None:
-    with contextlib.suppress(OSError, ValueError):
+def _read_lines(pipe: IO[bytes] | None, lines: queue.SimpleQueue[bytes | None]) -> None:
+    with contextlib.suppress(OSError, ValueError), pipe or contextlib.nullcontext():
         while pipe and (line := pipe.readline(LINE_LIMIT)):
             lines.put(line)
     lines.put(None)
@@ -259,7 +259,7 @@ class _Kept:
 
 
 def _read_all(pipe: IO[bytes] | None, kept: _Kept) -> None:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError), pipe or contextlib.nullcontext():
         while pipe and (chunk := os.read(pipe.fileno(), 65536)):
             room = KEPT_BYTES - len(kept.head)
             kept.head += chunk[: max(room, 0)]

@@ -76,7 +76,7 @@ def result_of(
         device_peak_bytes=last.get("memory", {}).get("device_peak_bytes"),
         moved=last.get("moved", {}).get("layers", {}),
     )
-    failure = _failure(framework, interpreter, last, ending)
+    failure = _failure(interpreter, last, ending)
     if failure is not None:
         finding = _finding_of(failure, framework, interpreter)
         return _replace(result, status=_status(failure), failure=failure, findings=[finding] if finding else [])
@@ -135,9 +135,9 @@ def _epoch(event: dict[str, Any]) -> Epoch:
 
 
 def _step_seconds(events: Sequence[dict[str, Any]], ending: Ending) -> dict[str, float]:
-    begun = [(event["step"], event["at"]) for event in events if event["event"] == "step" and "at" in event]
-    ends = [at for _, at in begun[1:]] + [ending.seconds]
-    return {step: round(max(end - at, 0.0), 3) for (step, at), end in zip(begun, ends, strict=True)}
+    begun = [(event["step"], event["at"]) for event in events if event["event"] == "step"]
+    ends = ([at for _, at in begun] + [ending.seconds])[1:]
+    return {step: round(max(end - at, 0.0), 3) for (step, at), end in zip(begun, ends, strict=False)}
 
 
 def _conditions(result: SmokeResult, last: dict[str, dict[str, Any]]) -> list[Condition]:
@@ -150,7 +150,8 @@ def _conditions(result: SmokeResult, last: dict[str, dict[str, Any]]) -> list[Co
     )
     first = losses[0] if len(losses) > 1 else result.untrained_loss
     falls = bool(losses) and first is not None and losses[-1] is not None and losses[-1] < first
-    still = [name for name, distance in result.moved.items() if not distance]
+    # A distance that is not finite is None: such weights did move, and the first condition speaks of them.
+    still = [name for name, distance in result.moved.items() if distance == 0]
     used, asked = result.device_used, result.settings.device
     chosen = last.get("device", {}).get("used", "")
     conditions = [
@@ -209,17 +210,17 @@ def _status(failure: Failure) -> Status:
     return Status.UNEXAMINED if failure.kind == "start" else Status.FAILED
 
 
-def _failure(framework: str, interpreter: str, last: dict[str, dict[str, Any]], ending: Ending) -> Failure | None:
+def _failure(interpreter: str, last: dict[str, dict[str, Any]], ending: Ending) -> Failure | None:
     """Return where and how it ended early; None where it came to its end."""
     python = last.get("python")
     step = last.get("step", {}).get("step", "start")
-    ended_in = f"{framework} in the step '{step}'"
+    ended_in = f"the step '{step}'"
     told = last.get("failure")
     if told is not None:
         return Failure(
             step=told["step"],
             kind=told["kind"],
-            reason=_told_reason(framework, told),
+            reason=_told_reason(told),
             type=told["type"],
             message=told["message"],
             traceback=told["traceback"],
@@ -234,23 +235,23 @@ def _failure(framework: str, interpreter: str, last: dict[str, dict[str, Any]], 
     stack = _python_stack(ending.stderr)
     evidence: dict[str, Any] = {"stderr": _tail(ending.stderr), "python_stack": stack}
     if ending.outcome == "timeout":
-        reason = f"{ended_in} did not end within {ending.seconds:.0f} s"
+        reason = f"{ended_in} was not done when the time was up, after {ending.seconds:.1f} s"
         return Failure(step=step, kind="timeout", reason=reason, **evidence)
     if ending.outcome == "signal":
-        reason = f"{ended_in} was ended by {ending.signal}"
+        reason = f"{ended_in} ended in {ending.signal}"
         if ending.signal == "SIGKILL":
             reason += ": the kernel does that where memory runs out"
         # An instruction that the processor does not have is the one thing that SIGILL means here.
         cause = "cpu-instructions-missing" if ending.signal == "SIGILL" else ""
         return Failure(step=step, kind="signal", reason=reason, signal=ending.signal, cause=cause, **evidence)
-    reason = f"{ended_in} left the interpreter with exit code {ending.exit_code} and without a word"
+    reason = f"{ended_in} ended the interpreter with exit code {ending.exit_code} and without a word"
     return Failure(step=step, kind="exit", reason=reason, exit_code=ending.exit_code, **evidence)
 
 
-def _told_reason(framework: str, told: dict[str, Any]) -> str:
+def _told_reason(told: dict[str, Any]) -> str:
     message = " ".join(told["message"].split()) or "no message"
     if told["kind"] in {"exception", "shadowed"} and told["type"]:
-        return f"{framework} in the step '{told['step']}': {told['type']}: {message}"
+        return f"the step '{told['step']}' ended in {told['type']}: {message}"
     return message
 
 
@@ -267,9 +268,9 @@ def _start_failure(interpreter: str, python: dict[str, Any] | None, ending: Endi
         )
     if python is None or ending.outcome == "garbled":
         ended = {
-            "timeout": f"said nothing within {ending.seconds:.0f} s",
-            "signal": f"was ended by {ending.signal}",
-        }.get(ending.outcome, f"answers as no Python does (exit code {ending.exit_code})")
+            "timeout": f"said nothing within {ending.seconds:.1f} s",
+            "signal": f"ended in {ending.signal}",
+        }.get(ending.outcome, "does not answer as Python does")
         return Failure(
             step="start",
             kind="start",

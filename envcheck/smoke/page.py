@@ -113,19 +113,19 @@ def _failure(result: SmokeResult, *, verbose: bool) -> list[str]:
     failure = result.failure
     if failure is None:
         return []
-    lines = [_row("step", failure.step)]
+    lines = [_row("step", failure.step)] if failure.step != "start" else []
     if result.framework_file and failure.step in {"import", "build"}:
         lines.append(_row("imported", result.framework_file))
     for label, text, limit in (
         ("stack", "\n".join(failure.traceback[-3:] if not verbose else failure.traceback), STACK_LINES),
         ("stack", failure.python_stack, STACK_LINES),
-        ("stderr", "" if failure.traceback or failure.python_stack else failure.stderr, -STDERR_LINES),
+        ("stderr", failure.stderr if failure.kind in {"signal", "exit", "timeout", "start"} else "", -STDERR_LINES),
     ):
         shown = [line for line in text.splitlines() if line.strip()]
         if not verbose:
             shown = shown[:limit] if limit > 0 else shown[limit:]
         lines += [_row(label if number == 0 else "", line) for number, line in enumerate(shown)]
-    if not result.findings:
+    if not result.findings and failure.kind != "data":
         lines.append(_row("next", "envcheck doctor looks for the cause"))
     return lines
 

@@ -21,7 +21,7 @@ class Status(str, enum.Enum):
 
     `passed`: every condition holds.  `failed`: one does not, or a step did not come to its end.  `absent`: the
     framework is not installed, and was not asked for by its name.  `unexamined`: nothing can be said about it, because
-    the interpreter under test could not be asked.  `unusable-data`: the file that `--data` names is damaged or no MNIST.
+    the interpreter under test could not be asked.  `unusable-data`: what `--data` names is damaged or no MNIST.
     """
 
     PASSED = "passed"

@@ -155,8 +155,12 @@ def summary_of(result: SmokeResult) -> str:
         reason = result.failure.reason.rstrip(".")
         return f"{name}: {reason}."
     if result.status is Status.FAILED:
-        broken = "; ".join(condition.seen for condition in result.conditions if not condition.holds)
-        return f"{name} trains wrongly on {result.device_used or 'an unknown device'}: {broken}."
+        broken = [condition for condition in result.conditions if not condition.holds]
+        if broken and broken[0].name == "loss-finite":
+            # What else does not hold then follows from it.
+            broken = broken[:1]
+        seen = "; ".join(condition.seen for condition in broken)
+        return f"{name} trains wrongly on {result.device_used or 'an unknown device'}: {seen}."
     accuracy = "" if result.test_accuracy is None else f", test accuracy {result.test_accuracy:.3f}"
     rate = "" if result.samples_per_second is None else f", {result.samples_per_second:,.0f} samples/s"
     return f"{name} trains on {result.device_used}{accuracy}{rate}."
