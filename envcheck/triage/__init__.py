@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from envcheck.facts import Facts, Message, Messages
 from envcheck.triage.merge import merged
+from envcheck.triage.paste import paste_of
 from envcheck.triage.recognisers import RECOGNISERS
 from envcheck.triage.text import Line, lines_of
 
@@ -56,12 +58,14 @@ def messages_in(text: str, source: str) -> list[Message]:
 
 def pieces_in(lines: Sequence[Line]) -> list[Piece]:
     """Return what the recognisers make of lines."""
-    whole = "\n".join(line.text for line in lines)
+    paste = paste_of(lines)
     pieces: list[Piece] = []
     for name, literals in RECOGNISERS:
-        if any(literal in whole for literal in literals):
+        if any(literal in paste.whole for literal in literals):
             recogniser = importlib.import_module(f"envcheck.triage.recognisers.{name}")
-            pieces += recogniser.recognise(lines)
+            # One that breaks on a paste that nobody thought of harms no other.
+            with contextlib.suppress(Exception):
+                pieces += recogniser.recognise(paste)
     return pieces
 
 

@@ -21,7 +21,7 @@ CLASSES: dict[str, type[Group]] = {
 KEYS = {
     "packages.installed": "name",
     "packages.damaged": "path",
-    "nvml.gpus": "index",
+    "nvml.gpus": "index uuid pci_address",
     "pci.devices": "address",
     "driver.libraries": "path",
     "driver.device_nodes": "path",
@@ -33,7 +33,7 @@ KEYS = {
     "torch.devices": "name",
     "tensorflow.devices": "name",
 }
-"""Lists whose rows are put together where they agree in this field; the rows of other lists are added."""
+"""Lists whose rows are put together where they agree in one of these fields; to other lists, rows are added."""
 
 COMPARED = {
     "platform.kernel_release",
@@ -154,18 +154,19 @@ def _add_rows(
                 known.add(repr(row))
                 old.append(row)
         return
-    places = {getattr(row, key): place for place, row in enumerate(old)}
+    keys = key.split()
+    places = {(key, getattr(row, key)): place for place, row in enumerate(old) for key in keys}
     for row in new:
-        name = getattr(row, key)
-        if name is None or name not in places:
-            places[name] = len(old)
+        names = [(key, getattr(row, key)) for key in keys if getattr(row, key) is not None]
+        place = next((places[name] for name in names if name in places), len(old))
+        places.update(dict.fromkeys(names, place))
+        if place == len(old):
             old.append(row)
             continue
-        there = old[places[name]]
-        if fact == "packages.installed" and there.version and row.version and not _agree(there.version, row.version):
+        if fact == "packages.installed" and not _agree(old[place].version, row.version):
             field = fact.rpartition(".")[2]
-            _note(contradictions, f"packages.{name}", there.version, where.get(field, ""), row.version, piece.source)
-        old[places[name]] = _filled(there, row)
+            _note(contradictions, f"packages.{row.name}", old[place].version, where[field], row.version, piece.source)
+        old[place] = _filled(old[place], row)
 
 
 def _agree(one: str, other: str) -> bool:
