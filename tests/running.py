@@ -45,7 +45,9 @@ class Ran:
 
 def variables_for(env: Mapping[str, str | None] | None, mark: str) -> dict[str, str]:
     """Return the variables of a plain shell: no active environment, nothing of the test's own interpreter."""
-    kept = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH"}}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH"}
+    }
     kept |= {MARK: mark}
     for name, value in (env or {}).items():
         if value is None:

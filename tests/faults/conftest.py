@@ -21,7 +21,9 @@ class Environment:
         (self.site_packages,) = folder.glob("lib/python*/site-packages")
         self.python = str(folder / "bin" / "python")
 
-    def install(self, name: str, source: str, version: str = "2.9.0", *, requires: tuple[str, ...] = ()) -> pathlib.Path:
+    def install(
+        self, name: str, source: str, version: str = "2.9.0", *, requires: tuple[str, ...] = ()
+    ) -> pathlib.Path:
         """Plant a package of one file and its metadata; return the package's folder."""
         package = self.site_packages / name
         package.mkdir(exist_ok=True)
@@ -33,7 +35,12 @@ class Environment:
         """Plant metadata alone; return its folder."""
         metadata = self.site_packages / f"{name}-{version}.dist-info"
         metadata.mkdir()
-        lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {r}" for r in requires)]
+        lines = [
+            "Metadata-Version: 2.1",
+            f"Name: {name}",
+            f"Version: {version}",
+            *(f"Requires-Dist: {r}" for r in requires),
+        ]
         (metadata / "METADATA").write_text("\n".join(lines) + "\n")
         (metadata / "INSTALLER").write_text("pip\n")
         return metadata

@@ -22,7 +22,9 @@ def test_a_framework_whose_import_segfaults_is_named_with_the_signal(environment
     assert ran.code == 1
     assert ran.first["check"] == "torch-imports"
     assert "SIGSEGV" in ran.first["title"]
-    assert any("string_at" in evidence["text"] or "__init__.py:2" in evidence["text"] for evidence in ran.first["evidence"])
+    assert any(
+        "string_at" in evidence["text"] or "__init__.py:2" in evidence["text"] for evidence in ran.first["evidence"]
+    )
     assert check_of(ran)["stage"] == "import"
 
 
@@ -50,7 +52,7 @@ def test_a_framework_that_calls_sys_exit_is_named_too(environment, here) -> None
 
 
 def test_a_megabyte_on_standard_output_is_no_answer_of_the_framework_s(environment, here) -> None:
-    environment.install("torch", VERSION + "print('{\"kind\": \"absent\"}\\n' * 60000)\n")
+    environment.install("torch", VERSION + 'print(\'{"kind": "absent"}\\n\' * 60000)\n')
     ran = doctor("--python", environment.python, cwd=here)
     assert check_of(ran)["version"] == "2.9.0"
     assert len(ran.stdout) < 200_000
