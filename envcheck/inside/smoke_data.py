@@ -232,7 +232,8 @@ def _read_idx_part(folder, part):
 
 def _read_npz(path):
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, for NumPy leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except OSError as error:
         raise DataError("%s: cannot be read: %s" % (path, error.strerror or error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -138,11 +139,9 @@ def left_running(mark: str) -> list[str]:
     """Return the command lines of processes that carry a test's mark."""
     left = []
     for process in psutil.process_iter():
-        try:
+        with contextlib.suppress(psutil.Error, OSError):
             if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark:
                 left.append(" ".join(process.cmdline())[:200])
-        except (psutil.Error, OSError):
-            continue
     return left
 
 

@@ -128,8 +128,9 @@ def test_a_gpu_asked_of_a_build_for_the_processor_fails_with_its_cause(smoke, in
 def test_too_many_threads_are_measured_and_not_guessed(smoke, interpreter_with, spoiled):
     # Each thread more than one costs 20 ms a batch here, as it does where threads wait for each other's cores.
     spoil = (
-        "import time\nreal.set_num_threads(8)\nright = real.optim.Adam.step\n"
-        "def step(*given, **more):\n    time.sleep(0.02 * (real.get_num_threads() > 1))\n    return right(*given, **more)\n"
+        "import time\nreal.set_num_threads(3)\nright = real.optim.Adam.step\n"
+        "def step(*given, **more):\n    time.sleep(0.02 * (real.get_num_threads() > 1))\n"
+        "    return right(*given, **more)\n"
         "real.optim.Adam.step = step"
     )
     arguments = ("--framework", "torch", "--device", "cpu", "--python", interpreter_with("torch"), *LITTLE, "--json")
