@@ -352,7 +352,8 @@ def gpu_nvlinks_are_up(nvml: Nvml, facts: Facts) -> Iterator[Finding]:
     for gpu in present:
         row = gpus.by_name(gpu.name)
         up, down = gpu.nvlinks_active, gpu.nvlinks_inactive
-        expected = row.nvlinks if row and row.module and row.nvlinks else None
+        # The table has the number of links only for models that are mounted on an NVLink board.
+        expected = row.nvlinks if row else None
         # A cloud machine with one GPU of a board has all links down: nothing is at the other end.
         if expected and up is not None and down and 0 < up < expected:
             yield Finding(
