@@ -15,6 +15,9 @@ GPU_CONSEQUENCES = [
     "nvml-*",
     "nvidia-smi-*",
     "gpus-on-bus-*",
+    "required-gpu-*",
+    "every-gpu-*",
+    "framework-build-*",
     "*-sees-gpu",
     "cuda-visible-devices-*",
 ]
@@ -98,12 +101,12 @@ def container_capabilities_include_compute(
         explains=GPU_CONSEQUENCES,
         remedies=[
             Remedy(
-                action="Start the container with both, on the host.",
+                action="Start the container with both, on the host",
                 commands=["docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …"],
-                changes="the new container",
+                changes="the container, which is started anew",
             ),
             Remedy(
-                action="Or set it in the image.",
+                action="Or set it in the image",
                 commands=["ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility"],
                 shell="dockerfile",
                 changes="the image",
@@ -139,16 +142,16 @@ def container_kept_its_gpu(platform: Platform, nvml: Nvml, driver: NvidiaDriver 
         ],
         explains=GPU_CONSEQUENCES,
         remedies=[
-            Remedy(action="Delete the pod; its controller makes a new one.", commands=["kubectl delete pod POD"])
+            Remedy(action="Delete the pod; its controller makes a new one", commands=["kubectl delete pod POD"])
             if kubernetes
             else Remedy(
-                action="Restart the container, on the host.",
+                action="Restart the container, on the host",
                 commands=["docker restart CONTAINER"],
-                changes="what runs in the container ends",
+                changes="the container; what runs in it ends",
             ),
             Remedy(
                 action="So that it does not come back: let Docker manage control groups itself, on the host, in "
-                "/etc/docker/daemon.json, then restart Docker.",
+                "/etc/docker/daemon.json, then restart Docker",
                 commands=['"exec-opts": ["native.cgroupdriver=cgroupfs"]'],
                 shell="json",
                 changes="Docker on the host; running containers end",
@@ -198,8 +201,8 @@ def image_cuda_runs_on_the_driver(
                 changes="the image",
             ),
             Remedy(
-                action=f"Or update the host's driver to {least} or later." if least else "Or update the host's driver.",
-                changes="the host's driver; it needs a reboot",
+                action=f"Or update the host's driver to {least} or later" if least else "Or update the host's driver",
+                changes="the host's driver; it needs a restart",
             ),
         ],
     )
@@ -229,13 +232,13 @@ def container_toolkit_is_installed(
         evidence=[*seen(containers, "docker_path"), Evidence("no nvidia-ctk and no nvidia-container-runtime", "PATH")],
         remedies=[
             Remedy(
-                action="Install it from NVIDIA's repository (see the link for adding it), then configure Docker.",
+                action="Install it from NVIDIA's repository (see the link for adding it), then configure Docker",
                 commands=[
                     *_install("nvidia-container-toolkit", platform),
                     "sudo nvidia-ctk runtime configure --runtime=docker",
                     _restart_docker(platform),
                 ],
-                changes="a package, /etc/docker/daemon.json; running containers end",
+                changes="the system's packages and /etc/docker/daemon.json; running containers end",
             )
         ],
         links=[TOOLKIT_GUIDE],
@@ -262,7 +265,7 @@ def docker_daemon_is_reachable(platform: Platform, containers: ContainerRuntime,
             evidence=seen(containers, "daemon_configuration_problem"),
             remedies=[
                 Remedy(
-                    action="Mend the file, then restart Docker.",
+                    action="Mend the file, then restart Docker",
                     commands=[f"python3 -m json.tool {source}", _restart_docker(platform)],
                     changes="Docker's configuration",
                 )
@@ -278,17 +281,17 @@ def docker_daemon_is_reachable(platform: Platform, containers: ContainerRuntime,
     if socket:
         title = f"Docker's daemon is there, but this user may not open {socket}"
         remedy = Remedy(
-            action="Join the group docker (its members can become root), then log in again.",
+            action="Join the group docker (its members can become root), then log in again",
             commands=["sudo usermod -aG docker $USER"],
             changes="this user's groups",
         )
     else:
         title = "The Docker client is installed, but no daemon runs here"
         remedy = Remedy(
-            action="Start the daemon.", commands=[_start_docker(platform)], changes="a service of this machine"
+            action="Start the daemon", commands=[_start_docker(platform)], changes="a service of this machine"
         )
         if platform.system != "Linux":
-            remedy = Remedy(action="Start Docker Desktop.")
+            remedy = Remedy(action="Start Docker Desktop")
     yield Finding(
         cause="docker-daemon-unavailable",
         severity=severity,
@@ -347,9 +350,11 @@ def scheduler_gave_a_gpu(
         explains=GPU_CONSEQUENCES,
         remedies=[
             Remedy(
-                action="Ask for one in the job's script.", commands=["#SBATCH --gres=gpu:1"], changes="the next job"
+                action="Ask for one in the job's script", commands=["#SBATCH --gres=gpu:1"], changes="the next job only"
             ),
-            Remedy(action="Or interactively.", commands=["srun --gres=gpu:1 --pty bash"], changes="a new job"),
+            Remedy(
+                action="Or interactively", commands=["srun --gres=gpu:1 --pty bash"], changes="nothing; it is a new job"
+            ),
         ],
         links=["https://slurm.schedmd.com/gres.html"],
     )
@@ -366,32 +371,32 @@ def _request_gpu(container: str) -> list[Remedy]:
     if container == "kubernetes":
         return [
             Remedy(
-                action="Ask for a GPU in the container's limits (the cluster needs NVIDIA's device plug-in).",
+                action="Ask for a GPU in the container's limits (the cluster needs NVIDIA's device plug-in)",
                 commands=["resources:", "  limits:", "    nvidia.com/gpu: 1"],
                 shell="yaml",
-                changes="the pod is made anew on a node with a GPU",
+                changes="the pod, which is made anew on a node with a GPU",
             ),
             Remedy(
-                action="See whether the cluster offers GPUs at all.",
+                action="See whether the cluster offers GPUs at all",
                 commands=["kubectl describe nodes | grep nvidia.com/gpu"],
             ),
         ]
     if container == "podman":
         return [
             Remedy(
-                action="Start the container with the GPU, on the host.",
+                action="Start the container with the GPU, on the host",
                 commands=["podman run --device nvidia.com/gpu=all …"],
-                changes="a new container",
+                changes="the container, which is started anew",
             )
         ]
     return [
         Remedy(
-            action="Start the container with the GPU, on the host.",
+            action="Start the container with the GPU, on the host",
             commands=["docker run --gpus all …"],
-            changes="a new container",
+            changes="the container, which is started anew",
         ),
         Remedy(
-            action="With compose, reserve it for the service.",
+            action="With compose, reserve it for the service",
             commands=[
                 "deploy:",
                 "  resources:",
@@ -400,7 +405,7 @@ def _request_gpu(container: str) -> list[Remedy]:
                 "      - {driver: nvidia, count: all, capabilities: [gpu]}",
             ],
             shell="yaml",
-            changes="the container is made anew",
+            changes="the container, which is made anew",
         ),
     ]
 

@@ -49,7 +49,7 @@ def thread_settings_fit_the_cores(cpu: Cpu, variables: Variables) -> Iterator[Fi
         explains=["thread-pools-see-the-cpu-limit"],
         remedies=[
             Remedy(
-                action="Set it to the number of cores.",
+                action="Set it to the number of cores",
                 commands=[f"export {name}={allowed}" for name in over],
                 changes="this shell and what it starts",
             )
@@ -88,7 +88,7 @@ def thread_pools_see_the_cpu_limit(
         ],
         remedies=[
             Remedy(
-                action="Tell the thread pools.",
+                action="Tell the thread pools",
                 commands=[f"export OMP_NUM_THREADS={allowed}", f"export TF_NUM_INTRAOP_THREADS={allowed}"],
                 changes="this shell and what it starts",
             )
@@ -127,15 +127,13 @@ def cpu_has_the_instructions(
             continue
         sure = framework.state == "crash" and framework.signal in {None, "SIGILL"}
         hidden = platform is not None and bool(platform.virtual_machine)
-        remedies = [
-            Remedy(action=f"Install a build of {name} that was made for processors without {missing[0].needs}.")
-        ]
+        remedies = [Remedy(action=f"Install a build of {name} that was made for processors without {missing[0].needs}")]
         if hidden:
             remedies.insert(
                 0,
                 Remedy(
                     action="Let the virtual machine see the host's processor (libvirt: mode host-passthrough; Proxmox: "
-                    "type host), then start it again.",
+                    "type host), then start it again",
                     changes="the virtual machine's configuration, on its host",
                 ),
             )
@@ -153,7 +151,7 @@ def cpu_has_the_instructions(
                 Evidence(f"{name} {missing[0].versions} needs {missing[0].needs}", missing[0].source),
                 *seen(framework, "signal"),
             ],
-            explains=[f"{name}-imports", "keras-imports"],
+            explains=[f"{name}-imports", "keras-imports", "no-program-used-a-missing-instruction"],
             remedies=remedies,
         )
 
@@ -179,26 +177,26 @@ def architecture_is_native(
     if container:
         remedies = [
             Remedy(
-                action="Start the container from an image for this processor.",
+                action="Start the container from an image for this processor",
                 commands=[f"docker run --platform linux/{native} …"],
-                changes="another image is pulled",
+                changes="the image that is used",
             )
         ]
     elif platform.system == "Darwin":
         remedies = [
             Remedy(
-                action="Make an environment with an interpreter for Apple silicon.",
+                action="Make an environment with an interpreter for Apple silicon",
                 commands=["uv venv --python cpython-3.12-macos-aarch64 .venv-arm64"],
-                changes="a new folder .venv-arm64",
+                changes="nothing but the new folder .venv-arm64",
             ),
             Remedy(
-                action="Or with conda, in an edition for Apple silicon or with its channel folder.",
+                action="Or with conda, in an edition for Apple silicon or with its channel folder",
                 commands=["CONDA_SUBDIR=osx-arm64 conda create -n native python=3.12"],
-                changes="a new conda environment",
+                changes="nothing but a new conda environment",
             ),
         ]
     else:
-        remedies = [Remedy(action=f"Install an interpreter for {native}.")]
+        remedies = [Remedy(action=f"Install an interpreter for {native}")]
     yield Finding(
         cause="container-wrong-platform" if container else "cpu-arch-emulated",
         severity=Severity.WARNING,
@@ -233,9 +231,9 @@ def interpreter_is_64_bit(python: Python, platform: Platform | None = None) -> I
         explains=["*-imports"],
         remedies=[
             Remedy(
-                action="Install the 64-bit edition of Python and make the environment from it.",
+                action="Install the 64-bit edition of Python and make the environment from it",
                 commands=["py -3.12-64 -m venv .venv"] if windows else [],
-                changes="a new environment",
+                changes="nothing but a new environment",
                 shell="powershell" if windows else "sh",
             )
         ],

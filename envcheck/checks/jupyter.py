@@ -32,14 +32,14 @@ def kernels_can_start(jupyter: Jupyter) -> Iterator[Finding]:
             evidence=[Evidence(kernel.problem or f"argv begins with {kernel.interpreter}", kernel.path)],
             remedies=[
                 Remedy(
-                    action="Register the environment under test in its place.",
+                    action="Register the environment under test in its place",
                     commands=[_register(kernel)],
                     changes="the kernel's description in the user's Jupyter folder",
                 ),
                 Remedy(
-                    action="Or remove the kernel.",
+                    action="Or remove the kernel",
                     commands=[f"jupyter kernelspec remove {_quoted(kernel.name)}"],
-                    changes=f"removes {kernel.path.rpartition('/')[0]}",
+                    changes=f"{kernel.path.rpartition('/')[0]}, which is removed",
                 ),
             ],
         )
@@ -74,10 +74,10 @@ def environment_has_a_kernel(jupyter: Jupyter, python: Python, packages: Package
         ],
         remedies=[
             Remedy(
-                action="Register this environment, and choose it in the notebook.",
+                action="Register this environment, and choose it in the notebook",
                 commands=[register] if "ipykernel" in installed else [install, register],
-                changes="adds a kernel to the user's Jupyter folder"
-                + ("" if "ipykernel" in installed else "; installs ipykernel into this environment"),
+                changes="the user's Jupyter folder"
+                + ("" if "ipykernel" in installed else " and the packages of this environment"),
             )
         ],
     )

@@ -36,7 +36,7 @@ def open_files_are_enough(limits: Limits, platform: Platform | None = None) -> I
     if target > soft:
         remedies.append(
             Remedy(
-                action="Raise it in the shell that starts the training.",
+                action="Raise it in the shell that starts the training",
                 commands=[f"ulimit -n {target}"],
                 changes="this shell and what it starts",
             )
@@ -44,7 +44,7 @@ def open_files_are_enough(limits: Limits, platform: Platform | None = None) -> I
     if platform and platform.container in {"docker", "podman"}:
         remedies.append(
             Remedy(
-                action="Start the container with a higher limit, on the host.",
+                action="Start the container with a higher limit, on the host",
                 commands=[f"{platform.container} run --ulimit nofile=65536:65536 …"],
                 changes="the new container's limit",
             )
@@ -52,14 +52,14 @@ def open_files_are_enough(limits: Limits, platform: Platform | None = None) -> I
     elif target < FEW_FILES and (platform is None or platform.system == "Linux"):
         remedies.append(
             Remedy(
-                action="Raise the hard limit for this user, then log in again.",
+                action="Raise the hard limit for this user, then log in again",
                 commands=['echo "$USER - nofile 65536" | sudo tee /etc/security/limits.d/90-nofile.conf'],
                 changes="the limit of every later login of this user",
             )
         )
     remedies.append(
         Remedy(
-            action="Or share tensors through files: torch.multiprocessing.set_sharing_strategy('file_system').",
+            action="Or share tensors through files: torch.multiprocessing.set_sharing_strategy('file_system')",
             changes="the program",
         )
     )
@@ -92,12 +92,12 @@ def processes_are_enough(limits: Limits, platform: Platform | None = None) -> It
             evidence=seen(limits, "cgroup_processes_limit", "cgroup_processes_used"),
             remedies=[
                 Remedy(
-                    action="Start the container with a higher limit, on the host.",
+                    action="Start the container with a higher limit, on the host",
                     commands=[f"{platform.container} run --pids-limit 4096 …"],
                     changes="the new container's limit",
                 )
                 if platform and platform.container in {"docker", "podman"}
-                else Remedy(action="Raise pids.max where this process's control group is set up."),
+                else Remedy(action="Raise pids.max where this process's control group is set up"),
                 _fewer_threads(),
             ],
         )
@@ -112,7 +112,7 @@ def processes_are_enough(limits: Limits, platform: Platform | None = None) -> It
             evidence=seen(limits, "processes_soft"),
             remedies=[
                 Remedy(
-                    action="Raise it in the shell that starts the training.",
+                    action="Raise it in the shell that starts the training",
                     commands=["ulimit -u 4096"],
                     changes="this shell and what it starts",
                 ),
@@ -145,7 +145,7 @@ def address_space_is_unlimited(
         explains=["torch-sees-gpu", "tensorflow-sees-gpu"],
         remedies=[
             Remedy(
-                action="Lift it in the shell that starts the training.",
+                action="Lift it in the shell that starts the training",
                 commands=["ulimit -v unlimited"],
                 changes="this shell and what it starts",
             )
@@ -171,7 +171,7 @@ def locked_memory_is_enough(limits: Limits, platform: Platform) -> Iterator[Find
         return
     remedies = [
         Remedy(
-            action="Lift it for this user, then log in again.",
+            action="Lift it for this user, then log in again",
             commands=[
                 'echo "* - memlock unlimited" | sudo tee /etc/security/limits.d/90-rdma.conf',
             ],
@@ -181,9 +181,9 @@ def locked_memory_is_enough(limits: Limits, platform: Platform) -> Iterator[Find
     if platform.container in {"docker", "podman"}:
         remedies = [
             Remedy(
-                action="Start the container without the limit, on the host.",
+                action="Start the container without the limit, on the host",
                 commands=[f"{platform.container} run --ulimit memlock=-1 …"],
-                changes="the new container may pin memory",
+                changes="the memory that the new container may pin",
             )
         ]
     yield Finding(
@@ -218,7 +218,7 @@ def file_size_is_unlimited(limits: Limits) -> Iterator[Finding]:
         evidence=[Evidence(f"file size: {gibibytes(soft)}", limits.sources.get("file_size_soft_bytes", ""))],
         remedies=[
             Remedy(
-                action="Lift it in the shell that starts the training.",
+                action="Lift it in the shell that starts the training",
                 commands=["ulimit -f unlimited"],
                 changes="this shell and what it starts",
             )
@@ -228,7 +228,7 @@ def file_size_is_unlimited(limits: Limits) -> Iterator[Finding]:
 
 def _fewer_threads() -> Remedy:
     return Remedy(
-        action="Or use fewer threads and data-loader workers.",
+        action="Or use fewer threads and data-loader workers",
         commands=["export OMP_NUM_THREADS=1"],
         changes="this shell and what it starts",
     )

@@ -39,11 +39,11 @@ def memory_is_available(memory: Memory, platform: Platform | None = None) -> Ite
         evidence=_sizes(memory, "total_bytes", "available_bytes", "swap_total_bytes", "swap_free_bytes"),
         remedies=[
             Remedy(
-                action="Find the programs that hold the memory, and end those that are not needed.", commands=[listing]
+                action="Find the programs that hold the memory, and end those that are not needed", commands=[listing]
             )
             if listing
-            else Remedy(action="Find the programs that hold the memory, and end those that are not needed."),
-            Remedy(action="Load less at a time: a smaller batch, fewer data-loader workers, data read in pieces."),
+            else Remedy(action="Find the programs that hold the memory, and end those that are not needed"),
+            Remedy(action="Load less at a time: a smaller batch, fewer data-loader workers, data read in pieces"),
         ],
     )
 
@@ -84,7 +84,7 @@ def cgroup_leaves_memory(
             *_sizes(memory, "cgroup_limit_bytes", "cgroup_used_bytes", "total_bytes"),
             *seen(memory, "cgroup_out_of_memory_kills"),
         ],
-        explains=["memory-is-available"],
+        explains=["memory-is-available", "no-process-was-ended-for-memory"],
         remedies=raise_memory_limit(platform, variables),
     )
 
@@ -122,7 +122,7 @@ def cgroup_limit_fits_the_frameworks(
             *_sizes(memory, "cgroup_limit_bytes", "total_bytes"),
             Evidence(f"importing {name} takes about {gibibytes(needs[name])}", "measured"),
         ],
-        explains=["torch-imports", "tensorflow-imports", "keras-imports"],
+        explains=["*-imports", "cgroup-leaves-memory", "no-process-was-ended-for-memory"],
         remedies=raise_memory_limit(platform, variables),
     )
 
@@ -139,23 +139,23 @@ def raise_memory_limit(platform: Platform | None, variables: Variables | None) -
     if container == "kubernetes":
         return [
             Remedy(
-                action="Raise the container's memory limit in its pod's description.",
+                action="Raise the container's memory limit in its pod's description",
                 commands=["resources:", "  limits:", "    memory: 16Gi"],
                 shell="yaml",
-                changes="restarts the pod with another limit",
+                changes="the pod, which is made anew",
             )
         ]
     if container in {"docker", "podman"}:
         return [
             Remedy(
-                action="Start the container with a larger limit, on the host.",
+                action="Start the container with a larger limit, on the host",
                 commands=[f"{container} run --memory 16g …"],
-                changes="the new container may use more of the host's memory",
+                changes="the memory that the new container may use",
             )
         ]
     if variables and "SLURM_JOB_ID" in (variables.values or {}):
-        return [Remedy(action="Ask for more memory in the job's script.", commands=["#SBATCH --mem=32G"])]
-    return [Remedy(action="Raise the limit where this process's control group is set up, or use less memory.")]
+        return [Remedy(action="Ask for more memory in the job's script", commands=["#SBATCH --mem=32G"])]
+    return [Remedy(action="Raise the limit where this process's control group is set up, or use less memory")]
 
 
 def _sizes(memory: Memory, *fields: str) -> list[Evidence]:

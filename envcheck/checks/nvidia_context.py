@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from envcheck.compat.target import Target
 
 GPU_UNUSABLE = [
-    "driver-module-loaded",
+    "driver-module-is-loaded",
     "nvml-answers",
     "nvidia-smi-answers",
     "gpus-on-bus-are-reported",

@@ -73,7 +73,7 @@ def disk_has_inodes(storage: Storage) -> Iterator[Finding]:
             ],
             remedies=[
                 Remedy(
-                    action="Find the folders with the most files.",
+                    action="Find the folders with the most files",
                     commands=[f"du --inodes -xS {places[0].path} | sort -n | tail"],
                 ),
                 *_empty_caches(),
@@ -101,13 +101,13 @@ def places_are_writable(storage: Storage) -> Iterator[Finding]:
             evidence=[_room(place, storage), Evidence(f"{place.path} is not writable", "access")],
             remedies=[
                 Remedy(
-                    action="Use a temporary folder that can be written.",
+                    action="Use a temporary folder that can be written",
                     commands=['mkdir -p "$HOME/tmp"', 'export TMPDIR="$HOME/tmp"'],
                     changes="this shell only",
                 )
                 if temporary
                 else Remedy(
-                    action="Keep caches in a folder that can be written.",
+                    action="Keep caches in a folder that can be written",
                     commands=['export XDG_CACHE_HOME="${TMPDIR:-/tmp}/cache"', 'mkdir -p "$XDG_CACHE_HOME"'],
                     changes="this shell only; caches there do not last",
                 )
@@ -177,7 +177,7 @@ def environment_is_on_a_fast_file_system(storage: Storage, platform: Platform) -
             severity=Severity.NOTE,
             title=f"The {_purposes(slow)} is on a Windows drive, which WSL reaches slowly",
             evidence=[_room(place, storage) for place in slow],
-            remedies=[Remedy(action="Move it under the home folder of the Linux distribution, such as ~/project.")],
+            remedies=[Remedy(action="Move it under the home folder of the Linux distribution, such as ~/project")],
             links=["https://learn.microsoft.com/windows/wsl/filesystems"],
         )
 
@@ -210,9 +210,9 @@ def _room(place: Place, storage: Storage) -> Evidence:
 def _empty_caches() -> list[Remedy]:
     return [
         Remedy(
-            action="Empty pip's cache.",
+            action="Empty pip's cache",
             commands=["python -m pip cache purge"],
-            changes="packages are downloaded again when they are installed again",
+            changes="pip's cache; packages are downloaded again when they are needed",
         )
     ]
 
@@ -224,19 +224,19 @@ def _make_room(places: Sequence[Place], platform: Platform | None) -> list[Remed
     if platform is None or platform.system != "Windows":
         remedies.append(
             Remedy(
-                action="Find what fills the disk.",
+                action="Find what fills the disk",
                 commands=[f"du -xh --max-depth=2 {places[0].path} | sort -h | tail"]
                 if platform is None or platform.system == "Linux"
                 else [f"du -xh -d 2 {places[0].path} | sort -h | tail"],
             )
         )
     else:
-        remedies.append(Remedy(action="Find what fills the disk: Settings, System, Storage."))
+        remedies.append(Remedy(action="Find what fills the disk: Settings, System, Storage"))
     if [place.purpose for place in places] == ["temporary"]:
         remedies.insert(
             0,
             Remedy(
-                action="Use another folder for temporary files.",
+                action="Use another folder for temporary files",
                 commands=['mkdir -p "$HOME/tmp"', 'export TMPDIR="$HOME/tmp"'],
                 changes="this shell only",
             ),
@@ -250,14 +250,14 @@ def _more_shared_memory(platform: Platform | None, *, full: bool) -> list[Remedy
     if full:
         remedies.append(
             Remedy(
-                action="See which files are left over there, and remove those of ended programs.",
+                action="See which files are left over there, and remove those of ended programs",
                 commands=["ls -lh /dev/shm"],
             )
         )
     if container == "kubernetes":
         remedies.append(
             Remedy(
-                action="Mount a memory-backed volume at /dev/shm.",
+                action="Mount a memory-backed volume at /dev/shm",
                 commands=[
                     "volumes:",
                     "- name: shm",
@@ -266,31 +266,31 @@ def _more_shared_memory(platform: Platform | None, *, full: bool) -> list[Remedy
                     "- {name: shm, mountPath: /dev/shm}",
                 ],
                 shell="yaml",
-                changes="restarts the pod; the volume counts against its memory limit",
+                changes="the pod, which is made anew; the volume counts against its memory limit",
             )
         )
     elif container in {"docker", "podman", "other"}:
         program = "podman" if container == "podman" else "docker"
         remedies += [
             Remedy(
-                action="Start the container with more shared memory, on the host.",
+                action="Start the container with more shared memory, on the host",
                 commands=[f"{program} run --shm-size=8g …"],
-                changes="the new container may use more of the host's memory",
+                changes="the memory that the new container may use",
             ),
             Remedy(
-                action="With compose, add it to the service.",
+                action="With compose, add it to the service",
                 commands=["shm_size: 8gb"],
                 shell="yaml",
-                changes="the container is made anew",
+                changes="the container, which is made anew",
             ),
         ]
     elif not full:
         remedies.append(
             Remedy(
-                action="Enlarge it.",
+                action="Enlarge it",
                 commands=["sudo mount -o remount,size=8G /dev/shm"],
-                changes="until the next boot; up to 8 GiB of memory may be used by it",
+                changes="the size of /dev/shm until the next boot",
             )
         )
-    remedies.append(Remedy(action="Until then load data without workers: DataLoader(…, num_workers=0)."))
+    remedies.append(Remedy(action="Until then load data without workers: DataLoader(…, num_workers=0)"))
     return remedies

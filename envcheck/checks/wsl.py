@@ -11,7 +11,16 @@ from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity, see
 
 WSL_LIBRARIES = "/usr/lib/wsl"
 
-CONSEQUENCES = ["driver-*", "device-nodes-*", "nvml-*", "nvidia-smi-*", "gpus-on-bus-*", "*-sees-gpu"]
+CONSEQUENCES = [
+    "driver-*",
+    "device-nodes-*",
+    "nvml-*",
+    "nvidia-smi-*",
+    "gpus-on-bus-*",
+    "required-gpu-*",
+    "framework-build-*",
+    "*-sees-gpu",
+]
 
 
 @check(area="wsl", causes=["wsl-version-too-old"])
@@ -37,17 +46,17 @@ def wsl_can_reach_a_gpu(
         title = "This is WSL 1, which has no GPU"
         remedies = [
             Remedy(
-                action="Convert the distribution to version 2, in PowerShell on Windows.",
+                action="Convert the distribution to version 2, in PowerShell on Windows",
                 commands=["wsl --list --verbose", "wsl --set-version DISTRIBUTION 2"],
                 shell="powershell",
-                changes="the distribution's disk is converted; it takes minutes",
+                changes="the distribution's disk, which is converted (minutes)",
             )
         ]
     elif nodes is not None and not any(node.path == "/dev/dxg" for node in nodes) and not platform.container:
         title = "WSL does not pass a GPU through: /dev/dxg is missing"
         remedies = [
             Remedy(
-                action="Update WSL and its kernel, in PowerShell on Windows.",
+                action="Update WSL and its kernel, in PowerShell on Windows",
                 commands=["wsl --update", "wsl --shutdown"],
                 shell="powershell",
                 changes="WSL's kernel; running distributions end",
@@ -98,7 +107,7 @@ def wsl_uses_the_windows_driver(
                 *seen(driver, "packages_version"),
                 *seen(platform, "kernel_release"),
             ],
-            explains=[*CONSEQUENCES, "*-library-*"],
+            explains=CONSEQUENCES,
             remedies=_remove_linux_driver(platform),
             links=["https://docs.nvidia.com/cuda/wsl-user-guide/index.html"],
         )
@@ -115,10 +124,10 @@ def wsl_uses_the_windows_driver(
             explains=CONSEQUENCES,
             remedies=[
                 Remedy(
-                    action="Install or update NVIDIA's driver on Windows, then restart WSL in PowerShell.",
+                    action="Install or update NVIDIA's driver on Windows, then restart WSL in PowerShell",
                     commands=["wsl --shutdown"],
                     shell="powershell",
-                    changes="running distributions end",
+                    changes="nothing that lasts; running distributions end",
                 )
             ],
             links=["https://docs.nvidia.com/cuda/wsl-user-guide/index.html"],
@@ -129,16 +138,16 @@ def _remove_linux_driver(platform: Platform) -> list[Remedy]:
     apt = platform.distribution in {"ubuntu", "debian", "kali", "pop", "linuxmint"}
     return [
         Remedy(
-            action="Remove the Linux driver's packages inside WSL (not the CUDA toolkit), then restart WSL.",
+            action="Remove the Linux driver's packages inside WSL (not the CUDA toolkit), then restart WSL",
             commands=["sudo apt-get purge 'nvidia-driver-*' 'libnvidia-compute-*' 'cuda-drivers*'", "sudo ldconfig"]
             if apt
             else [],
             changes="packages of the distribution; the Windows driver stays",
         ),
         Remedy(
-            action="Restart WSL, in PowerShell on Windows.",
+            action="Restart WSL, in PowerShell on Windows",
             commands=["wsl --shutdown"],
             shell="powershell",
-            changes="running distributions end",
+            changes="nothing that lasts; running distributions end",
         ),
     ]

@@ -85,7 +85,7 @@ def test_a_limit_below_what_an_import_takes_explains_the_killed_import():
     tensorflow = Framework(name="tensorflow", state="crash", signal="SIGKILL")
     (finding,) = found(cgroup_limit_fits_the_frameworks, memory=memory, platform=DOCKER, tensorflow=tensorflow)
     assert finding.severity is Severity.ERROR
-    assert "tensorflow-imports" in finding.explains
+    assert "*-imports" in finding.explains
     assert not found(cgroup_limit_fits_the_frameworks, memory=memory, platform=DOCKER, torch=TORCH)
 
 
