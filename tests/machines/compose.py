@@ -89,11 +89,10 @@ def linux(
 ) -> Answers:
     """Return what a healthy Linux machine shows; memory and shared memory in GiB."""
     if machine_name == "x86_64":
-        block = (
-            "processor\t: {}\nvendor_id\t: GenuineIntel\nmodel name\t: {}\n"
-            "physical id\t: 0\ncore id\t\t: {}\nflags\t\t: {}\n"
-        )
-        processors = "\n".join(block.format(number, cpu, number // 2, X86_FLAGS) for number in range(cores))
+        # Every processor of a real machine repeats the first one's lines; a short file says the same.
+        first = f"vendor_id\t: GenuineIntel\nmodel name\t: {cpu}\nflags\t\t: {X86_FLAGS}\n"
+        block = "processor\t: {}\nphysical id\t: 0\ncore id\t\t: {}\n"
+        processors = first + "\n".join(block.format(number, number // 2) for number in range(cores))
     else:
         block = "processor\t: {}\nFeatures\t: fp asimd aes atomics\nCPU implementer\t: 0x41\n"
         processors = "\n".join(block.format(number) for number in range(cores)) + f"\nModel\t\t: {cpu}\n"
