@@ -308,7 +308,7 @@ NUMPY = [
         "a module was built for a newer NumPy (API {built}) than the one installed (API {have})",
     ),
     Rule(
-        "multiarray failed to import",
+        " failed to import",
         r"numpy\.(?:_?core)\.(?:multiarray|umath) failed to import",
         "numpy-abi-mismatch",
         LIKELY,
@@ -556,24 +556,49 @@ def candidates(text: str) -> list[Candidate]:
     found = []
     for _, rules in FAMILIES:
         for rule in rules:
-            match = _compiled(rule.pattern).search(text) if rule.hint in text else None
+            match = _found(rule, text)
             if match is None:
                 continue
             values = {name: value for name, value in match.groupdict().items() if value is not None}
-            begin = text.rfind("\n", 0, match.start()) + 1
-            end = text.find("\n", match.end())
             found.append(
                 Candidate(
                     cause=rule.cause,
                     confidence=rule.confidence,
                     meaning=rule.meaning.format_map(_Named(values)),
-                    line=text[begin : end if end >= 0 else len(text)].strip()[:400],
+                    line=_line_of(match),
                     values=values,
                 )
             )
             break
     order = list(Confidence)
     return sorted(found, key=lambda candidate: order.index(candidate.confidence))
+
+
+BEFORE, AFTER, TRIES = 400, 600, 50
+"""Characters around a hint in which its pattern is looked for, and how many of its places are tried.
+
+So a text costs what it is long, whatever stands in it.
+"""
+
+
+def _found(rule: Rule, text: str) -> re.Match[str] | None:
+    """Return the first place where a rule matches; None where it does nowhere."""
+    at = text.find(rule.hint)
+    for _ in range(TRIES):
+        if at < 0:
+            return None
+        match = _compiled(rule.pattern).search(text[max(at - BEFORE, 0) : at + AFTER])
+        if match is not None:
+            return match
+        at = text.find(rule.hint, at + AFTER // 2)
+    return None
+
+
+def _line_of(match: re.Match[str]) -> str:
+    """Return the line, or lines, that a match stands in."""
+    around = match.string
+    end = around.find("\n", match.end())
+    return around[around.rfind("\n", 0, match.start()) + 1 : end if end >= 0 else len(around)].strip()[:400]
 
 
 class _Named(dict[str, str]):
