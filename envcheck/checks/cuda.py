@@ -77,9 +77,9 @@ def driver_supports_tensorflow(tensorflow: Framework, facts: Facts) -> Iterator[
 
 
 def _driver_supports(framework: Framework, facts: Facts) -> Iterator[Finding]:
-    if computed_on_gpu(framework) or (no_gpu_on_bus(facts.pci) and not in_wsl(facts)):
+    if computed_on_gpu(framework):
         return
-    if in_container(facts) and not working_gpus(facts):
+    if not working_gpus(facts) and (in_container(facts) or (no_gpu_on_bus(facts.pci) and not in_wsl(facts))):
         return
     built = cuda_of(framework, facts)
     if built is None:
