@@ -12,7 +12,7 @@ import re
 from rich.console import Console
 from rich.text import Text
 
-from envcheck.describe import describe, gibibytes
+from envcheck.describe import frameworks, gibibytes
 from envcheck.facts import Facts
 from envcheck.report import CheckOutcome, Confidence, Finding, Outcome, Remedy, Report, Severity, Verdict
 
@@ -61,11 +61,13 @@ def page(report: Report, *, width: int = 100, colour: bool = False, verbose: boo
         legacy_windows=False,
     )
     word, style = VERDICTS[report.verdict]
-    console.print(Text.assemble((word, style), "  ", clean(report.summary)))
+    _heading(console, word, style, report.summary)
     if quiet:
         return output.getvalue()
     shown = [finding for finding in report.findings if not finding.muted]
-    _findings(console, shown, verbose=verbose)
+    # Where the verdict is the first finding's sentence, it stands once and its cause follows at once.
+    said = report.verdict is Verdict.ERROR and bool(shown) and shown[0].title == report.summary
+    _findings(console, shown, said=said, verbose=verbose)
     console.print()
     for name, value in [*summary_rows(report.facts), *_remarks(report)]:
         _row(console, name, value)
@@ -79,10 +81,23 @@ def page(report: Report, *, width: int = 100, colour: bool = False, verbose: boo
     return output.getvalue()
 
 
-def _findings(console: Console, shown: list[Finding], *, verbose: bool) -> None:
+def _heading(console: Console, word: str, style: str, sentence: str, emphasis: str = "") -> None:
+    """Write a word in its style and a sentence beside it, wrapped under its own beginning."""
+    indent = len(word) + 2
+    lines = Text(clean(sentence), style=emphasis).wrap(console, max(console.width - indent, 20), overflow="fold")
+    for number, line in enumerate(lines or [Text("")]):
+        line.rstrip()
+        head = Text.assemble((word, style), "  ") if number == 0 else Text(" " * indent)
+        console.print(Text.assemble(head, line), soft_wrap=True)
+
+
+def _findings(console: Console, shown: list[Finding], *, said: bool, verbose: bool) -> None:
     notes = [finding for finding in shown if finding.severity is Severity.NOTE]
-    for finding in shown:
+    for number, finding in enumerate(shown):
         if finding.severity is not Severity.NOTE or verbose:
+            if number or not said:
+                console.print()
+                _heading(console, finding.severity.value, SEVERITIES[finding.severity], finding.title, "bold")
             _finding(console, finding, verbose=verbose)
     if notes and not verbose:
         console.print()
@@ -100,10 +115,7 @@ def _remarks(report: Report) -> list[tuple[str, str]]:
 
 
 def _finding(console: Console, finding: Finding, *, verbose: bool) -> None:
-    style = SEVERITIES[finding.severity]
     sure = "" if finding.confidence is Confidence.CERTAIN else f", {finding.confidence.value}"
-    console.print()
-    console.print(Text.assemble((finding.severity.value, style), "  ", (clean(finding.title), "bold")))
     _row(console, "cause", f"{finding.cause}{sure}  [{finding.check}]")
     if finding.detail:
         _row(console, "why", finding.detail)
@@ -120,7 +132,8 @@ def _finding(console: Console, finding: Finding, *, verbose: bool) -> None:
     for number, remedy in enumerate(finding.remedies if verbose else finding.remedies[:REMEDIES]):
         _remedy(console, remedy, "cure" if number == 0 else "or")
     for link in finding.links if verbose else finding.links[:1]:
-        _row(console, "see", link)
+        # An address is never wrapped: it must survive being clicked.
+        console.print(Text.assemble((f"  {'see':<12}", "dim"), clean(link)), soft_wrap=True)
 
 
 def _remedy(console: Console, remedy: Remedy, label: str) -> None:
@@ -185,7 +198,7 @@ def summary_rows(facts: Facts) -> list[tuple[str, str]]:
             )
         )
     if facts.torch or facts.tensorflow or facts.keras:
-        rows.append(("frameworks", describe(facts)))
+        rows.append(("frameworks", frameworks(facts)))
     return rows
 
 
