@@ -914,6 +914,9 @@ class ContainerRuntime(Group, frozen=True, kw_only=True):
         driver_capabilities: NVIDIA_DRIVER_CAPABILITIES.
         required_cuda: NVIDIA_REQUIRE_CUDA.
         image_cuda: CUDA_VERSION of the image.
+        image: image that a pasted `docker run`, compose file or Dockerfile names.
+        gpu_requested: whether that command or file asks for a GPU (`--gpus`, `--device nvidia.com/gpu=…`, `--runtime
+            nvidia`, a device reservation); None where none was seen.
     """
 
     docker_path: str | None = None
@@ -928,6 +931,8 @@ class ContainerRuntime(Group, frozen=True, kw_only=True):
     driver_capabilities: str | None = None
     required_cuda: str | None = None
     image_cuda: str | None = None
+    image: str | None = None
+    gpu_requested: bool | None = None
 
 
 class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,7 +44,8 @@ LISTED_MIG = re.compile(
 )
 
 FAILURES = re.compile(
-    r"(?:NVIDIA-SMI has failed because|NVIDIA-SMI couldn't find|Failed to initialize NVML: |Failed to properly shut down"
+    r"(?:NVIDIA-SMI has failed because|NVIDIA-SMI couldn't find|Failed to initialize NVML: "
+    r"|Failed to properly shut down"
     r"|No devices were found|Unable to determine the (?:device handle|number of|product name)|Internal NVML error"
     r"|Mismatch in versions between nvidia-smi and NVML|Problem with GPU \d)[^\n]{0,300}"
 )

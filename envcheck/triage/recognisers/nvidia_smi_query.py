@@ -171,7 +171,8 @@ def recognise(paste: Paste) -> Iterator[Piece]:
 
 
 HEAD = re.compile(
-    r"\s*(?:<(?P<tag>driver_version|cuda_version|attached_gpus)>|(?P<key>Driver Version|CUDA Version|Attached GPUs)\s*: )"
+    r"\s*(?:<(?P<tag>driver_version|cuda_version|attached_gpus)>|(?P<key>Driver Version|CUDA Version"
+    r"|Attached GPUs)\s*: )"
     r"(?P<value>[\d.]+)"
 )
 

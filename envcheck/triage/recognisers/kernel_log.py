@@ -1,0 +1,58 @@
+"""Lines of the kernel's log: Xid, NVRM, module loading, the out-of-memory killer; from dmesg, journalctl, syslog."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from envcheck.facts import KernelMessage
+from envcheck.triage.paste import Paste
+from envcheck.triage.pieces import Piece
+
+TIME = re.compile(
+    r"\[\s*(\d+\.\d+)\]|(\d{4}-\d\d-\d\d[T ][\d:.,+-]+)|\[([A-Z][a-z]{2} [A-Z][a-z]{2} [^\]]{8,20})\]"
+    r"|^([A-Z][a-z]{2} [ \d]\d [\d:]{8})"
+)
+UNREADABLE = re.compile(r"dmesg: read kernel buffer failed: Operation not permitted")
+MOST_MESSAGES = 2000
+
+
+def recognise(paste: Paste) -> Iterator[Piece]:
+    """Yield messages of known kinds, oldest first, each line once under its most telling kind."""
+    from envcheck.compat import xid  # noqa: PLC0415 - a table
+
+    found: dict[int, KernelMessage] = {}
+    for line in xid.recognise_all(paste.whole):
+        place = line.number - 1
+        if not 0 <= place < len(paste.lines):
+            continue
+        pasted = paste.lines[place]
+        number = line.parts.get("xid") or line.parts.get("sxid")
+        # A later row of the table is the more special one, such as an Xid whose line names the recovery action.
+        found[place] = KernelMessage(
+            kind=line.message.id,
+            text=pasted.text.strip()[:500],
+            source=pasted.source,
+            time=_time(pasted.stamp),
+            device=address(line.parts.get("pci", "")),
+            number=int(number) if number and number.isdigit() else None,
+        )
+    if found:
+        messages = [found[place] for place in sorted(found)][-MOST_MESSAGES:]
+        yield Piece("kernel_log", {"readable": True, "messages": messages}, messages[0].source)
+    for written in paste.lines:
+        if UNREADABLE.search(written.text):
+            yield Piece("kernel_log", {"readable": False}, written.source)
+
+
+def _time(stamp: str) -> str:
+    found = TIME.search(stamp)
+    return next((part for part in found.groups() if part), "") if found else ""
+
+
+def address(text: str) -> str:
+    """Return a PCI address in the kernel's form (`0000:01:00.0`) from the forms of the driver; empty for none."""
+    found = re.search(r"([0-9a-fA-F]{4,8}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})(?:\.(\d))?", text)
+    if not found:
+        return ""
+    return f"{int(found[1], 16):04x}:{found[2].lower()}:{found[3].lower()}.{found[4] or '0'}"

@@ -1,0 +1,213 @@
+"""Installed packages: pip and uv (list, freeze, show, install), conda and mamba (list), poetry (show).
+
+What a requirements file or a failed resolution asks for is not installed, and is not read as such.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from envcheck.facts import Package
+from envcheck.triage.paste import Paste
+from envcheck.triage.pieces import Piece
+from envcheck.triage.shell import Command
+from envcheck.triage.text import Line
+
+NAME = r"_?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,80}[A-Za-z0-9])?"
+VERSION = r"\d+(?:\.\d+)*(?:[._-]?(?:a|b|rc|c|alpha|beta|dev|post|pre)\.?\d*)*(?:\+[A-Za-z0-9._-]{1,40})?"
+ROW = re.compile(rf"^(?P<name>{NAME})\s+(?:\(!\)\s+)?(?P<version>{VERSION})(?:\s+(?P<rest>\S.*))?$")
+PINNED = re.compile(rf"^(?P<name>{NAME})==(?P<version>{VERSION})$")
+FROM_FILE = re.compile(rf"^(?P<name>{NAME}) @ \S+/{NAME}-(?P<version>{VERSION})-\S+\.whl")
+REPORTED = re.compile(
+    rf"^\[(?P<tool>pip3?|conda)\] (?P<name>{NAME})(?:==|\s+)(?P<version>{VERSION})(?:\s+(?P<rest>\S.*))?$"
+)
+PIP_HEADER = re.compile(r"^Package\s+Version\b")
+RULE_LINE = re.compile(r"^-{3,}[ -]*$")
+CONDA_HEADER = re.compile(r"^# packages in environment at (?P<prefix>[^:]+(?::\\[^:]+)?):")
+MAMBA_HEADER = re.compile(r"^\s*Name\s+Version\s+Build\s+Channel")
+INSTALLED = re.compile(r"^Successfully installed (?P<names>.+)$")
+ONE = re.compile(rf"(?P<name>{NAME})-(?P<version>\d{VERSION[3:]})$")
+SATISFIED = re.compile(
+    rf"^Requirement already (?:satisfied|up-to-date): (?P<name>{NAME})\S* .{{0,40}}in "
+    rf"(?P<location>\S+)(?: \(from .{{1,200}}\))? \((?P<version>{VERSION})\)$"
+)
+SATISFIED_PLAIN = re.compile(
+    rf"^Requirement already satisfied: (?P<name>{NAME})==(?P<version>{VERSION}) in (?P<location>\S+)"
+)
+UV_ADDED = re.compile(rf"^ \+ (?P<name>{NAME})==(?P<version>{VERSION})")
+HELD = re.compile(rf"but you have (?P<name>{NAME}) (?P<version>{VERSION}) which is incompatible")
+
+LEAST_PINS = 3
+"""Lines `name==version` that must follow each other, without a command that says so, to be what pip freeze prints."""
+
+
+def recognise(paste: Paste) -> Iterator[Piece]:
+    """Yield packages; the state after the last installation counts before lists that were printed earlier."""
+    yield from _together(_after_installation(paste.lines))
+    yield from _together(_shown(paste.lines))
+    yield from _together(_tables(paste.lines))
+    yield from _together(_of_commands(paste.commands))
+    yield from _together(_frozen(paste.lines))
+
+
+Found = tuple[Package, Line]
+
+
+def _together(found: Iterable[Found]) -> Iterator[Piece]:
+    packages: dict[str, Package] = {}
+    source = ""
+    for package, line in found:
+        source = source or line.source
+        packages[package.name] = package
+    if packages:
+        conda = [name for name, package in packages.items() if package.installer == "conda"]
+        values = {"installed": list(packages.values()), "complete": False, "conda_managed": conda or None}
+        yield Piece("packages", values, source)
+        yield from _frameworks(packages, source)
+
+
+def _package(name: str, version: str, installer: str = "", location: str = "") -> Package:
+    return Package(name=normalised(name), version=version, installer=installer, location=location)
+
+
+def normalised(name: str) -> str:
+    """Return a distribution's name as PEP 503 writes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+BUILD_CUDA = re.compile(r"(?:cuda_?|cu)(?P<version>\d{2,3}(?:\.\d{1,2})?)")
+
+
+def _frameworks(packages: dict[str, Package], source: str) -> Iterator[Piece]:
+    """Yield for what accelerator a build of torch was made, as the local part of its version says."""
+    torch = packages.get("torch")
+    if torch is not None and "+" in torch.version:
+        yield Piece("torch", {"name": "torch", **build_of(torch.version.partition("+")[2])}, source)
+
+
+def build_of(local: str) -> dict[str, str]:
+    """Return accelerator and version of a build from the local part of its version (`cu121`) or conda build."""
+    lower = local.lower()
+    if found := re.search(r"rocm(?P<version>\d\.\d+(?:\.\d+)?)?", lower):
+        return {"accelerator": "rocm", **({"rocm": found["version"]} if found["version"] else {})}
+    if found := BUILD_CUDA.search(lower):
+        version = found["version"]
+        # Three digits without a point are two of the major and one of the minor version: cu118 is 11.8.
+        return {"accelerator": "cuda", "cuda": version if "." in version else f"{version[:-1]}.{version[-1]}"}
+    if "cpu" in lower:
+        return {"accelerator": "cpu"}
+    return {"accelerator": "xpu"} if "xpu" in lower else {}
+
+
+def _after_installation(lines: Sequence[Line]) -> Iterator[Found]:
+    for line in lines:
+        text = line.text
+        if text.startswith("Successfully installed"):
+            found = INSTALLED.match(text)
+            for word in found["names"].split() if found else ():
+                if one := ONE.match(word):
+                    yield _package(one["name"], one["version"], "pip"), line
+        elif text.startswith(" + ") and (found := UV_ADDED.match(text)):
+            yield _package(found["name"], found["version"], "uv"), line
+        elif text.startswith("Requirement already") and (found := SATISFIED.match(text) or SATISFIED_PLAIN.match(text)):
+            yield _package(found["name"], found["version"], "", found["location"]), line
+        elif "but you have" in text and (found := HELD.search(text)):
+            yield _package(found["name"], found["version"]), line
+
+
+def _shown(lines: Sequence[Line]) -> Iterator[Found]:
+    """Read `pip show`: name and version on lines of their own, one behind the other."""
+    for place, line in enumerate(lines[:-1]):
+        if line.text.startswith("Name: "):
+            version = re.match(rf"Version: (?P<version>{VERSION})\s*$", lines[place + 1].text)
+            name = re.match(rf"Name: (?P<name>{NAME})\s*$", line.text)
+            if not version or not name:
+                continue
+            location = next(
+                (later.text[10:] for later in lines[place : place + 12] if later.text.startswith("Location: ")), ""
+            )
+            installer = next(
+                (later.text[11:] for later in lines[place : place + 14] if later.text.startswith("Installer: ")), ""
+            )
+            yield _package(name["name"], version["version"], installer, location), line
+
+
+def _tables(lines: Sequence[Line]) -> Iterator[Found]:
+    """Read the tables of pip, uv, conda and mamba below their headers, and collect_env's lists."""
+    kind = ""
+    for line in lines:
+        text = line.text
+        if PIP_HEADER.match(text):
+            kind = "pip"
+        elif CONDA_HEADER.match(text) or MAMBA_HEADER.match(text):
+            kind = "conda"
+        elif kind and (RULE_LINE.match(text.strip()) or text.startswith("#") or "─" in text):
+            continue
+        elif found := REPORTED.match(text):
+            yield _row(found, "conda" if found["tool"] == "conda" else "pip"), line
+        elif kind and (found := ROW.match(text.strip())):
+            yield _row(found, kind), line
+        elif kind and text.strip() and not (text.strip() == "..." or text.lstrip().startswith(("(", "["))):
+            kind = ""
+
+
+def _row(found: re.Match[str], kind: str) -> Package:
+    rest = (found.groupdict().get("rest") or "").split()
+    if kind != "conda":
+        return _package(found["name"], found["version"])
+    by_pip = "pypi" in rest
+    name = {"pytorch": "torch", "pytorch-gpu": "torch"}.get(found["name"], found["name"])
+    local = "" if by_pip or name != "torch" or not rest else _local(rest[0])
+    version = found["version"] + local
+    return _package(name, version, "pip" if by_pip else "conda")
+
+
+def _local(build: str) -> str:
+    """Return the local part that says the same as a conda build, such as `py3.10_cuda11.8_cudnn8.7.0_0`."""
+    known = build_of(build)
+    if known.get("accelerator") == "cuda":
+        return "+cu" + known["cuda"].replace(".", "")
+    return "+cpu" if known.get("accelerator") == "cpu" else ""
+
+
+LISTS = re.compile(
+    r"^(?:[\w./\\-]*python[\d.]* -m |uv )?(?:pip[\d.]*|conda|mamba|micromamba|poetry) (?:list|freeze|show)\b"
+)
+
+
+def _of_commands(commands: Sequence[Command]) -> Iterator[Found]:
+    """Read what `pip list | grep torch` and its like print: rows without a header."""
+    for command in commands:
+        if not LISTS.match(command.text):
+            continue
+        if any(PIP_HEADER.match(line.text) or CONDA_HEADER.match(line.text) for line in command.output):
+            continue
+        kind = "conda" if re.match(r"(?:conda|mamba|micromamba) ", command.text) else "pip"
+        for line in command.output:
+            text = line.text.strip()
+            found = ROW.match(text) or PINNED.match(text) or FROM_FILE.match(text)
+            if found:
+                yield _row(found, kind), line
+            elif not text:
+                break
+
+
+def _frozen(lines: Sequence[Line]) -> Iterator[Found]:
+    """Read `pip freeze` that was pasted without its command; what a requirements file pins is a wish."""
+    run: list[Found] = []
+    wished = False
+    for line in [*lines, Line("", "")]:
+        text = line.text.strip()
+        if found := PINNED.match(text) or FROM_FILE.match(text):
+            run.append((_package(found["name"], found["version"]), line))
+            continue
+        if len(run) >= LEAST_PINS and not wished:
+            yield from run
+        run = []
+        if text:
+            wished = bool(
+                re.search(
+                    r"requirements?[\w.-]*\.(?:txt|in)|environment\.ya?ml|pyproject|dependencies|Dockerfile", text
+                )
+            )
