@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -92,7 +93,7 @@ def requirements_hold(packages: Packages, python: Python | None) -> Iterator[Fin
             remedies=[
                 cures.install(
                     python,
-                    list(dict.fromkeys(_plain(one.requirement) for one in clashing[:SHOWN])),
+                    list(dict.fromkeys(one.requirement for one in clashing[:SHOWN])),
                     "Install versions that every package accepts (the installer says so where there are none)",
                 )
             ],
@@ -134,7 +135,7 @@ def requirements_hold(packages: Packages, python: Python | None) -> Iterator[Fin
             remedies=[
                 cures.install(
                     python,
-                    list(dict.fromkeys(_plain(one.requirement) for one in missing[:SHOWN])),
+                    list(dict.fromkeys(one.requirement for one in missing[:SHOWN])),
                     "Install what is missing",
                 )
             ],
@@ -145,43 +146,51 @@ def _and_more(count: int) -> str:
     return f" (and {count - 1} more)" if count > 1 else ""
 
 
-def _plain(requirement: str) -> str:
-    """Return a requirement without its marker."""
-    return requirement.partition(";")[0].strip()
+def conflicts_of(packages: Packages, askers: Collection[str] | None = None) -> list[Conflict]:
+    """Return every requirement of an installed distribution that does not hold.
 
-
-def conflicts_of(packages: Packages) -> list[Conflict]:
-    """Return every requirement of an installed distribution that does not hold."""
-    from packaging.markers import InvalidMarker, UndefinedEnvironmentName
-    from packaging.requirements import InvalidRequirement
-
+    Args:
+        packages: what is installed.
+        askers: names of the distributions whose requirements are judged; None judges all.
+    """
     present = {package.name: package.version for package in packages.installed or []}
-    parsed: list[tuple[Package, str, Requirement]] = []
-    extras: dict[str, set[str]] = {}
-    for package in packages.installed or []:
-        for line in package.requires:
-            try:
-                requirement = _requirement(line)
-            except InvalidRequirement:
-                continue
-            parsed.append((package, line, requirement))
-            if requirement.extras:
-                extras.setdefault(_normalised(requirement.name), set()).update(requirement.extras)
+    asked, extras = _asked(packages, askers)
     found = []
-    for package, line, requirement in parsed:
-        try:
-            applies = _applies(requirement, packages.markers, extras.get(package.name, set()))
-        except (UndefinedEnvironmentName, InvalidMarker):
-            continue
-        if not applies:
+    for package, line, requirement in asked:
+        if not _applies(requirement, packages.markers, extras.get(package.name, set())):
             continue
         name = _normalised(requirement.name)
         version = present.get(name) or next((present[twin] for twin in TWINS.get(name, ()) if twin in present), "")
         if not version or not _accepts(requirement, version):
-            found.append(Conflict(package.name, package.version, _plain(line), name, version))
-    return found + _wrong_python(packages)
+            wanted = line.partition(";")[0].strip()
+            found.append(Conflict(package.name, package.version, wanted, name, version))
+    return found + (_wrong_python(packages) if askers is None else [])
 
 
+def _asked(
+    packages: Packages, askers: Collection[str] | None
+) -> tuple[list[tuple[Package, str, Requirement]], dict[str, set[str]]]:
+    """Return the requirements of the askers, and for each distribution the extras that anybody asks of it."""
+    from packaging.requirements import InvalidRequirement
+
+    asked: list[tuple[Package, str, Requirement]] = []
+    extras: dict[str, set[str]] = {}
+    for package in packages.installed or []:
+        counts = askers is None or package.name in askers
+        for line in package.requires:
+            if not counts and "[" not in line:
+                continue
+            try:
+                requirement = _requirement(line)
+            except InvalidRequirement:
+                continue
+            if counts:
+                asked.append((package, line, requirement))
+            extras.setdefault(_normalised(requirement.name), set()).update(requirement.extras)
+    return asked, extras
+
+
+@lru_cache(maxsize=8192)
 def _requirement(line: str) -> Requirement:
     from packaging.requirements import Requirement
 
@@ -198,8 +207,13 @@ def _applies(requirement: Requirement, markers: dict[str, str] | None, extras: s
         return True
     if not markers:
         return False
+    from packaging.markers import InvalidMarker, UndefinedEnvironmentName
+
     environment: dict[str, str] = dict(markers)
-    return any(requirement.marker.evaluate({**environment, "extra": extra}) for extra in ["", *sorted(extras)])
+    try:
+        return any(requirement.marker.evaluate({**environment, "extra": extra}) for extra in ["", *sorted(extras)])
+    except (UndefinedEnvironmentName, InvalidMarker):
+        return False
 
 
 def _accepts(requirement: Requirement, version: str) -> bool:
@@ -216,21 +230,23 @@ def _accepts(requirement: Requirement, version: str) -> bool:
 
 def _wrong_python(packages: Packages) -> list[Conflict]:
     """Return the distributions whose Requires-Python leaves out the interpreter under test."""
+    version = (packages.markers or {}).get("python_full_version", "")
+    return [
+        Conflict(package.name, package.version, f"Python {package.requires_python}", "python", version)
+        for package in packages.installed or []
+        if package.requires_python and version and not _is_for(package.requires_python, version)
+    ]
+
+
+@lru_cache(maxsize=512)
+def _is_for(asked: str, version: str) -> bool:
+    """Tell whether a Requires-Python admits a Python; what cannot be read admits any."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    version = (packages.markers or {}).get("python_full_version", "")
-    found = []
-    for package in packages.installed or []:
-        if not package.requires_python or not version:
-            continue
-        try:
-            fits = SpecifierSet(package.requires_python).contains(version, prereleases=True)
-        except InvalidSpecifier:
-            continue
-        if not fits:
-            asked = f"Python {package.requires_python}"
-            found.append(Conflict(package.name, package.version, asked, "python", version))
-    return found
+    try:
+        return SpecifierSet(asked).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return True
 
 
 @check(area="packages", causes=["broken-install"])

@@ -29,12 +29,15 @@ def tensorflow_companions_match(packages: Packages, python: Python | None) -> It
     If not: "undefined symbol" when it is imported, or an attribute that is missing.
     Source: Requires-Dist of tensorflow-text and tf-keras; table `tensorflow`.
     """
-    from envcheck.compat import tensorflow as releases
-
     need(packages.installed, "packages.installed")
     tensorflow = installed_tensorflow(packages)
-    if tensorflow is None:
+    if tensorflow is None or not {package.name for package in packages.installed or []} & {
+        "tensorflow-text",
+        "tf-keras",
+    }:
         return
+    from envcheck.compat import tensorflow as releases
+
     belonging = releases.companions(tensorflow.version)
     for name, field in (("tensorflow-text", "tensorflow_text"), ("tf-keras", "tf_keras")):
         version = cures.version_of(packages, name)
@@ -64,8 +67,8 @@ def _conflicts(packages: Packages, required: str) -> list[Conflict]:
     need(packages.installed, "packages.installed")
     return [
         conflict
-        for conflict in conflicts_of(packages)
-        if conflict.package in DISTRIBUTIONS and conflict.required == required and conflict.present
+        for conflict in conflicts_of(packages, DISTRIBUTIONS)
+        if conflict.required == required and conflict.present
     ]
 
 

@@ -24,15 +24,16 @@ def torch_companions_match(packages: Packages, python: Python | None, platform: 
     If not: "operator torchvision::nms does not exist", "undefined symbol", or CUDA versions that differ.
     Source: Requires-Dist of the companions; table `torch` (columns torchvision, torchaudio, torchtext).
     """
+    installed = {package.name: package for package in need(packages.installed, "packages.installed")}
+    torch = installed.get("torch") or installed.get("pytorch")
+    if torch is None or not installed.keys() & set(COMPANIONS):
+        return
     from envcheck.compat import torch as releases
     from envcheck.compat.versions import public
 
-    installed = {package.name: package for package in need(packages.installed, "packages.installed")}
-    torch = installed.get("torch") or installed.get("pytorch")
-    if torch is None:
-        return
     belonging = releases.companions(torch.version)
-    refused = {conflict.package: conflict for conflict in conflicts_of(packages) if conflict.required == "torch"}
+    conflicts = conflicts_of(packages, COMPANIONS)
+    refused = {conflict.package: conflict for conflict in conflicts if conflict.required == "torch"}
     wrong: list[tuple[Package, str]] = []
     for name in COMPANIONS:
         companion = installed.get(name)
@@ -118,6 +119,8 @@ def torch_fits_numpy(
         if candidate.cause == "numpy-abi-mismatch"
     ]
     if not told:
+        if need(numpy, "the installed NumPy").startswith(("0.", "1.")):
+            return
         from envcheck.compat import abi
         from envcheck.compat import torch as releases
 
