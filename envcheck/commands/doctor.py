@@ -126,6 +126,8 @@ def chosen_checks(only: Sequence[str], skip: Sequence[str]) -> list[Check]:
 
 def prepare() -> None:
     """Import, while the probes wait for their children, what is needed after them."""
+    import packaging.requirements  # noqa: F401
+
     from envcheck.check import all_checks
     from envcheck.render import terminal  # noqa: F401
 
