@@ -19,6 +19,11 @@ from envcheck import __version__
 COMMANDS = {
     "doctor": ("examine this machine: what is wrong, why, and what cures it", "envcheck.commands.doctor"),
     "smoke": ("train the reference network and say whether the machine is fit", "envcheck.commands.smoke"),
+    "setup": (
+        "make an environment that trains on this machine, beside the one that is there",
+        "envcheck.commands.setup",
+    ),
+    "fix": ("print what mends this environment; with --apply, do it", "envcheck.commands.fix"),
     "explain": ("the manual page of a check or a cause", "envcheck.commands.explain"),
     "checks": ("list every check", "envcheck.commands.checks"),
     "schema": ("the JSON Schema of a report", "envcheck.commands.schema"),

@@ -1,0 +1,461 @@
+"""`envcheck setup`: the right environment for this machine, built beside, proved, swapped in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+import msgspec
+
+from envcheck.commands import output
+
+if TYPE_CHECKING:
+    from envcheck.install.build import Listener
+    from envcheck.install.generations import Place
+    from envcheck.install.uv import Places
+    from envcheck.machine import InstalledPython, Machine
+    from envcheck.plan import Plan
+    from envcheck.system import Live
+    from envcheck.wish import Wish
+
+PROBES = {"platform", "variables", "pci", "driver", "nvml", "accelerators"}
+"""Fact groups that decide a plan."""
+
+PYTHON_VERSION = (
+    "import sys, sysconfig; print('%d.%d.%d' % sys.version_info[:3]"
+    " + ('t' if sysconfig.get_config_var('Py_GIL_DISABLED') else ''))"
+)
+"""What an interpreter is told to run to say which one it is."""
+
+
+class UvPython(msgspec.Struct, frozen=True, kw_only=True):
+    """An interpreter as `uv python list --output-format json` tells it."""
+
+    version: str
+    path: str | None = None
+    implementation: str = "cpython"
+    variant: str = "default"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line gives; each option says below what it is."""
+
+    frameworks: tuple[str, ...]
+    accelerator: Literal["auto", "cpu", "cuda", "rocm", "mps"]
+    python: str | None
+    extras: tuple[str, ...]
+    backend: str | None
+    name: str
+    directory: str
+    no_project: bool
+    adopt: bool
+    driver: str | None
+    cards: tuple[str, ...]
+    pytorch_index: str | None
+    offline: bool
+    wheelhouse: str | None
+    download: str | None
+    no_training: bool
+    timeout: float
+    dry_run: bool
+    list_them: bool
+    rollback: bool
+    generation: int | None
+    prune: bool
+    keep: int
+    remove: bool
+    as_json: bool
+    verbose: bool
+    quiet: bool
+
+
+@click.command()
+@click.option(
+    "--framework",
+    "frameworks",
+    multiple=True,
+    metavar="NAME[==VERSION]",
+    help="tf, torch or keras; repeatable: several in one environment.",
+)
+@click.option(
+    "--accelerator",
+    type=click.Choice(["auto", "cpu", "cuda", "rocm", "mps"]),
+    default="auto",
+    show_default=True,
+    help="What to compute on; auto is the best that works here.",
+)
+@click.option("--python", "python", metavar="VERSION|PATH", help="Such as 3.12, '>=3.10,<3.13', 3.14t, or a program.")
+@click.option(
+    "--extra",
+    "extras",
+    multiple=True,
+    type=click.Choice(["jupyter", "vision", "audio", "nlp"]),
+    help="What else to have; repeatable.",
+)
+@click.option("--backend", type=click.Choice(["tensorflow", "torch"]), help="What Keras computes with.")
+@click.option("--name", default="venv", show_default=True, help="venv is ./.venv, all others lie in .envs.")
+@click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False),
+    default=".",
+    show_default=True,
+    help="The project's folder.",
+)
+@click.option("--no-project", is_flag=True, help="Do not honour its pyproject.toml and requirements.txt.")
+@click.option("--adopt", is_flag=True, help="Take over a .venv that envcheck did not make; --rollback brings it back.")
+@click.option("--driver", metavar="VERSION", help="Plan for another NVIDIA driver than the one here.")
+@click.option("--card", "cards", multiple=True, metavar="CAPABILITY", help="Plan for a card such as 8.6; repeatable.")
+@click.option("--pytorch-index", metavar="URL", help="A mirror of PyTorch's own index, whose folders are cpu, cu126 …")
+@click.option("--offline", is_flag=True, help="Fetch nothing.")
+@click.option(
+    "--wheelhouse", type=click.Path(exists=True, file_okay=False), metavar="DIR", help="Also take wheels from a folder."
+)
+@click.option(
+    "--download",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Fill a folder with all wheels of the plan, for a machine without network; make nothing.",
+)
+@click.option("--no-training", is_flag=True, help="Prove it by imports alone.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For the whole.",
+)
+@click.option("--dry-run", is_flag=True, help="The plan and the exact commands; nothing is changed.")
+@click.option("--list", "list_them", is_flag=True, help="The generations of this name.")
+@click.option("--rollback", is_flag=True, help="Go back to the generation before.")
+@click.option("--generation", type=click.IntRange(0), metavar="N", help="For --rollback: go to this one.")
+@click.option("--prune", is_flag=True, help="Remove generations that are not in use, but the newest --keep.")
+@click.option("--keep", type=click.IntRange(0), default=1, show_default=True, help="For --prune.")
+@click.option("--remove", is_flag=True, help="Remove all generations, the link and the Jupyter kernel.")
+@click.option("--json", "as_json", is_flag=True, help="Plan or report as JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Every reason for which a build was passed over.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def setup(**given: object) -> int:
+    """Make an environment that trains on this machine, or say in one sentence why that can't be.
+
+    It plans, builds beside what is there, proves the new environment by training in it, and swaps it in at one stroke:
+    whatever goes wrong, the old one stays as it was.
+
+    Exit status: 0 done (with --dry-run: it can be done), 1 it cannot be done, 2 wrong usage, 130 interrupted.
+    """
+    from envcheck.install.generations import Place
+    from envcheck.intent import UsageError
+    from envcheck.system import Live
+
+    options = msgspec.convert(given, Options)
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", options.name):
+        raise click.UsageError(f"--name {options.name!r}: letters, digits, dots, dashes and underscores make a name")
+    place = Place(Path(options.directory).absolute(), options.name)
+    asked = [name for name in ("list_them", "rollback", "prune", "remove") if getattr(options, name)]
+    if len(asked) > 1 or (asked and options.frameworks):
+        raise click.UsageError(
+            "--framework, --list, --rollback, --prune and --remove are five wishes: give one of them"
+        )
+    system = Live()
+    try:
+        if asked:
+            return manage(asked[0], place, options, system)
+        return make(place, options, system)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+    finally:
+        system.close()
+
+
+def make(place: Place, options: Options, system: Live) -> int:
+    """Plan, and carry out the plan."""
+    from envcheck.install import page, pip_configuration, uv
+    from envcheck.plan import Refusal, plan
+
+    configuration = pip_configuration.read(system)
+    places = uv.Places(configuration=configuration, wheelhouse=options.wheelhouse or "", offline=options.offline)
+    wish = wish_of(options, place, places, system)
+    machine = machine_here(options, places, system)
+    planned = plan(wish, machine, options.pytorch_index or pytorch_index(places))
+    if isinstance(planned, Refusal):
+        write(planned, page.refusal_page(planned, width=output.width(), verbose=options.verbose), options)
+        return 1
+    if options.dry_run:
+        return show(planned, place, places, options, system)
+    if options.download:
+        return download(planned, places, options, system)
+    if not options.quiet and not options.as_json:
+        output.write(page.plan_page(planned, width=output.width(), verbose=options.verbose))
+    return carry_out(planned, place, places, options, system)
+
+
+def wish_of(options: Options, place: Place, places: Places, system: Live) -> Wish:
+    """Return the wish: the command line, what the project requires, and the limits of the user's pip."""
+    from envcheck import wish as wishes
+
+    if not options.frameworks:
+        raise click.UsageError("What is it to train with? --framework tf, torch or keras")
+    frameworks = tuple(wishes.framework(text) for text in options.frameworks)
+    names = [framework.name for framework in frameworks]
+    if len(names) > len(set(names)):
+        raise click.UsageError("--framework names one framework twice")
+    if options.generation is not None:
+        raise click.UsageError("--generation is for --rollback")
+    if options.backend and "keras" not in names:
+        raise click.UsageError("--backend is for --framework keras")
+    project = wishes.Project() if options.no_project else wishes.project(system, str(place.directory))
+    limits = list(project.constraints)
+    for path in places.configuration.constraints:
+        limits += wishes.requirements_file(system, path)[0]
+    python = wishes.python(options.python) if options.python and not named_program(options) else ""
+    return wishes.Wish(
+        frameworks=frameworks,
+        accelerator=options.accelerator,
+        python=python if options.python else project.requires_python,
+        python_source="--python" if options.python else "requires-python of pyproject.toml",
+        extras=options.extras,
+        backend=options.backend or "",
+        requirements=project.requirements,
+        listed=project.listed,
+        constraints=tuple(limits),
+        files=project.files,
+    )
+
+
+def machine_here(options: Options, places: Places, system: Live) -> Machine:
+    """Return what decides the plan: this machine, with the driver and the cards of another where they are given."""
+    from envcheck import machine as machines
+    from envcheck.compat.target import capability
+    from envcheck.doctor import examine
+    from envcheck.install import pip_configuration
+    from envcheck.interpreter import choose
+    from envcheck.probe import all_probes
+
+    probes = [probe for probe in all_probes() if PROBES & set(probe.fills)]
+    facts = examine(system, choose(system), probes, quick=True).facts
+    machine = machines.machine_of(facts)
+    if options.driver or options.cards:
+        if any(capability(card) is None for card in options.cards):
+            raise click.UsageError("--card takes a compute capability, such as 8.6")
+        target = msgspec.structs.replace(
+            machine.target,
+            driver=options.driver or machine.target.driver,
+            compute_capabilities=options.cards or machine.target.compute_capabilities,
+        )
+        cards = tuple(machines.Card("card", card) for card in options.cards) or machine.cards
+        machine = msgspec.structs.replace(machine, target=target, cards=cards, gpu_problem="")
+    folders = [] if options.offline and places.wheelhouse else pip_configuration.local_folders(places.configuration)
+    held = [
+        wheel
+        for folder in [*([places.wheelhouse] if places.wheelhouse else []), *folders]
+        for wheel in machines.held_wheels(folder, system.entries(folder) or [])
+    ]
+    return msgspec.structs.replace(
+        machine,
+        pythons=installed_pythons(options, system),
+        downloads_python=not options.offline and system.getenv("UV_PYTHON_DOWNLOADS") != "never",
+        held=tuple(held),
+        held_only=options.offline and bool(held),
+    )
+
+
+def named_program(options: Options) -> str:
+    """Return the interpreter that --python names; empty where it names a version, or nothing."""
+    named = options.python or ""
+    return named if os.sep in named or os.path.isfile(named) else ""  # noqa: PTH113 - as the user wrote it
+
+
+def installed_pythons(options: Options, system: Live) -> tuple[InstalledPython, ...]:
+    """Return the interpreters to choose from: the one that was named, else those that uv finds."""
+    from envcheck.install import uv
+    from envcheck.machine import InstalledPython
+
+    named = named_program(options)
+    if named:
+        ended = system.run([named, "-c", PYTHON_VERSION], 20)
+        if ended.exit_code != 0 or not ended.stdout.strip():
+            raise click.UsageError(
+                f"--python {named}: {ended.reason or ended.stderr.strip()[-200:] or 'no interpreter'}"
+            )
+        return (InstalledPython(ended.stdout.strip(), os.path.abspath(named), preferred=True),)  # noqa: PTH100
+    program = uv.program()
+    if program is None:
+        return ()
+    ended = system.run([program, "python", "list", "--only-installed", "--output-format", "json"], 60)
+    try:
+        found = msgspec.json.decode(ended.stdout, type=list[UvPython])
+    except msgspec.DecodeError:
+        found = []
+    own = ".".join(map(str, sys.version_info[:2]))
+    return tuple(
+        InstalledPython(
+            one.version + ("t" if one.variant == "freethreaded" else ""),
+            one.path,
+            preferred=".".join(one.version.split(".")[:2]) == own,
+        )
+        for one in found
+        if one.implementation == "cpython" and one.path
+    )
+
+
+def pytorch_index(places: Places) -> str:
+    """Return where PyTorch's builds are: the user's own mirror where an index of pip's is one, else PyTorch's."""
+    from envcheck.compat import torch
+
+    configured = (places.configuration.index_url, *places.configuration.extra_index_urls)
+    for address in configured:
+        found = re.fullmatch(r"(.+/whl)/(?:cpu|cu\d+|rocm[\d.]+)/?", address)
+        if found:
+            return found[1]
+    return torch.WHEEL_INDEX
+
+
+def show(plan: Plan, place: Place, places: Places, options: Options, system: Live) -> int:
+    """Show the plan and the exact commands."""
+    from envcheck.install import generations, page, uv
+
+    number = generations.next_number(place)
+    program = uv.program() or "uv"
+    commands = uv.commands(plan, place.generation(number), place.record(number), program, options.name)
+    variables = uv.variables(places, system)
+    text = page.plan_page(plan, width=output.width(), verbose=options.verbose)
+    write(
+        {"plan": plan, "commands": [list(one.argv) for one in commands], "project_file": uv.project_file(plan)},
+        f"{text}\n{page.commands_page(commands, variables)}",
+        options,
+    )
+    return 0
+
+
+def carry_out(plan: Plan, place: Place, places: Places, options: Options, system: Live) -> int:
+    """Build, prove, swap; whatever happens, say what is in use."""
+    from envcheck.install import build, generations, page
+    from envcheck.install.faults import FaultError
+
+    request = build.Request(
+        plan=plan,
+        place=place,
+        places=places,
+        adopt=options.adopt,
+        train=not options.no_training,
+        deadline=options.timeout,
+    )
+    try:
+        with listening(options) as listen:
+            report = build.build(request, system, listen)
+    except FaultError as error:
+        kept = page.kept_sentence(place, generations.listed(place))
+        write(error.fault, page.fault_page(error.fault, kept, width=output.width()), options)
+        return 1
+    except KeyboardInterrupt:
+        click.echo(f"envcheck: interrupted; {page.kept_sentence(place, generations.listed(place))}", err=True)
+        return 130
+    write(report, page.report_page(report, width=output.width()), options)
+    return 0
+
+
+def download(plan: Plan, places: Places, options: Options, system: Live) -> int:
+    """Fill a folder with the wheels of the plan."""
+    from envcheck.install import download as downloads
+    from envcheck.install import page
+    from envcheck.install.faults import FaultError
+
+    folder = Path(options.download or ".").absolute()
+    try:
+        with listening(options) as listen:
+            names = downloads.fill(plan, folder, places, system, listen, options.timeout)
+    except FaultError as error:
+        write(error.fault, page.fault_page(error.fault, f"{folder} may hold a part", width=output.width()), options)
+        return 1
+    frameworks = " ".join(f"--framework {text}" for text in options.frameworks)
+    write(
+        {"folder": str(folder), "wheels": names},
+        f"{len(names)} wheels in {folder}. There: envcheck setup {frameworks} --offline --wheelhouse {folder}",
+        options,
+    )
+    return 0
+
+
+@contextlib.contextmanager
+def listening(options: Options) -> Iterator[Listener]:
+    """Show progress as far as it is wanted: bars on a terminal, else plain lines."""
+    from envcheck.install import progress
+    from envcheck.smoke.progress import shows_bars
+
+    stream = sys.stderr if options.as_json else sys.stdout
+    if not options.quiet and shows_bars(stream):
+        with progress.bars(stream) as listen:
+            yield listen
+    else:
+        yield progress.silent if options.quiet or options.as_json else progress.plain(output.write)
+
+
+def manage(wish: str, place: Place, options: Options, system: Live) -> int:
+    """List, roll back, prune or remove generations."""
+    from envcheck.install import build, generations, page
+
+    if wish == "list_them":
+        found = generations.listed(place)
+        write(found, page.list_page(place, found), options)
+        return 0
+    if not place.folder.is_dir():
+        output.write(page.list_page(place, []))
+        return 1
+    try:
+        if wish == "remove":
+            numbers = build.remove_all(place, system)
+            write({"removed": numbers}, f"removed: generation {', '.join(map(str, numbers)) or 'none'}", options)
+            return 0
+        with generations.locked(place):
+            return rollback(place, options) if wish == "rollback" else prune(place, options)
+    except generations.HeldError as error:
+        output.write(f"cannot: {error}")
+    except OSError as error:
+        output.write(f"cannot: {error.filename or place.folder}: {error.strerror or error}")
+    return 1
+
+
+def rollback(place: Place, options: Options) -> int:
+    """Go back to the generation before."""
+    from envcheck.install import generations
+
+    generations.clear_unfinished(place)
+    if options.generation is None:
+        before = generations.previous(place)
+        reason = f"there is no generation before the one in use at {place.link}"
+    else:
+        found = [one for one in generations.listed(place) if one.number == options.generation and one.usable]
+        before = found[0] if found else None
+        reason = f"there is no generation {options.generation}: envcheck setup --list"
+    if before is None:
+        output.write(f"cannot: {reason}")
+        return 1
+    generations.swap(place, before.number)
+    write({"current": before.number}, f"generation {before.number} is in use: {place.link}", options)
+    return 0
+
+
+def prune(place: Place, options: Options) -> int:
+    """Remove generations that are not in use."""
+    from envcheck.install import generations
+
+    going = generations.prunable(place, options.keep)
+    for one in going:
+        generations.remove(place, one.number)
+    numbers = [one.number for one in going]
+    write({"removed": numbers}, f"removed: generation {', '.join(map(str, numbers)) or 'none'}", options)
+    return 0
+
+
+def write(value: object, text: str, options: Options) -> None:
+    """Write an answer: as JSON where that was asked for, else as text."""
+    if not options.as_json:
+        output.write(text)
+        return
+    output.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

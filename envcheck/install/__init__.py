@@ -1,0 +1,1 @@
+"""Carrying out a plan: build beside what is there, prove it, swap it in."""

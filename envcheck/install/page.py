@@ -1,0 +1,135 @@
+"""What a person reads of a plan, a refusal, a fault, a report and the list of generations.  Plain text, no markup."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+
+from envcheck.install.build import Report
+from envcheck.install.faults import Fault
+from envcheck.install.generations import ADOPTED, Generation, Place
+from envcheck.install.pip_configuration import masked
+from envcheck.install.uv import Command
+from envcheck.plan import TITLES, Choice, Plan, Refusal, Refused
+from envcheck.smoke.child import without_escapes
+from envcheck.wish import FRAMEWORKS
+
+SHOWN = 6
+"""Reasons for which builds were passed over that a page shows; `--json` has them all."""
+
+
+def plan_page(plan: Plan, *, width: int, verbose: bool) -> str:
+    """Return a plan: what, why, and what was passed over."""
+    lines = [f"Python {plan.python.series}: {plan.python.why}"]
+    for choice in plan.choices:
+        lines += [_choice_line(choice), *_refused_lines(choice.refused, width, verbose=verbose)]
+    others = [wanted for wanted in plan.requirements if wanted.why not in TITLES.values()]
+    if others:
+        lines.append("and: " + ", ".join(f"{wanted.text} ({wanted.why})" for wanted in others))
+    lines += [f"limit: {wanted.text} ({wanted.why})" for wanted in plan.constraints[: None if verbose else SHOWN]]
+    lines += [f"also: {path}" for path in plan.files]
+    lines += [f"{name}={value} is the default inside" for name, value in plan.variables.items()]
+    lines += [f"note: {note}" for note in plan.notes]
+    return _clean("\n".join(_wrapped(line, width) for line in lines))
+
+
+def _choice_line(choice: Choice) -> str:
+    return f"{TITLES[choice.framework]} {choice.version} ({choice.accelerator}): {choice.why}"
+
+
+def _refused_lines(refused: tuple[Refused, ...], width: int, *, verbose: bool) -> list[str]:
+    shown = refused if verbose else refused[:SHOWN]
+    lines = [_wrapped(f"  not {_builds(one)}: {one.reason}", width, "      ") for one in shown]
+    left = len(refused) - len(shown)
+    return [*lines, *([f"  and {left} more reasons: --verbose"] if left else [])]
+
+
+def _builds(refused: Refused) -> str:
+    few = 3
+    more = f" and {len(refused.builds) - few} older" if len(refused.builds) > few else ""
+    return ", ".join(refused.builds[:few]) + more
+
+
+def commands_page(commands: list[Command], variables: dict[str, str]) -> str:
+    """Return the exact commands, with the variables that they get; passwords are masked."""
+    import shlex  # noqa: PLC0415
+
+    settings = [f"  export {name}={shlex.quote(masked(value))}" for name, value in sorted(variables.items())]
+    return _clean("\n".join(["commands:", *settings, *(f"  {masked(shlex.join(one.argv))}" for one in commands)]))
+
+
+def refusal_page(refusal: Refusal, *, width: int, verbose: bool) -> str:
+    """Return why there is no plan, and what would change that."""
+    lines = _why_not(refusal.sentence, refusal.change, width)
+    return _clean("\n".join([*lines, *_refused_lines(refusal.refused, width, verbose=verbose)]))
+
+
+def _why_not(sentence: str, change: str, width: int) -> list[str]:
+    return [_wrapped(f"cannot: {sentence}", width), _wrapped(f"what would change that: {change}", width)]
+
+
+def fault_page(fault: Fault, kept: str, *, width: int) -> str:
+    """Return why a set-up failed, what would change that, and what was kept."""
+    said = [f"  | {line}" for line in fault.evidence]
+    return _clean("\n".join([*_why_not(fault.sentence, fault.change, width), *said, kept]))
+
+
+def kept_sentence(place: Place, generations: list[Generation]) -> str:
+    """Return what is in use after a set-up that did not come to its end."""
+    current = next((one for one in generations if one.current), None)
+    if current is None:
+        return "nothing was changed, nothing is left behind"
+    return f"generation {current.number} is in use as before: {place.link}"
+
+
+def report_page(report: Report, *, width: int) -> str:
+    """Return what was made, how long it took, and how to use it."""
+    seconds = {step.name: step.seconds for step in report.steps}
+    proof = seconds.get("verify", 0.0) + seconds.get("check", 0.0)
+    made = sum(seconds.values()) - proof
+    lines = []
+    for one in report.verified:
+        accuracy = "" if one.test_accuracy is None else f", test accuracy {one.test_accuracy:.2f}"
+        rate = "" if one.samples_per_second is None else f", {one.samples_per_second:,.0f} samples/s"
+        does = f"trains on {one.device}{accuracy}{rate}" if one.trained else "imports"
+        lines.append(f"{TITLES[FRAMEWORKS[one.framework]]} {one.version} {does}")
+    before = "" if report.replaced is None else f"; generation {report.replaced} is kept: --rollback"
+    lines.append(
+        f"{report.packages} packages in {made:.1f} s, proved in {proof:.1f} s; generation {report.generation}{before}"
+    )
+    if report.removed:
+        lines.append(f"cleared away what an interrupted set-up had left: generation {_numbers(report.removed)}")
+    if report.kernel:
+        lines.append(f"Jupyter kernel: {report.kernel}")
+    lines.append(f"{report.environment} is ready: source {report.environment}/bin/activate")
+    return _clean("\n".join(_wrapped(line, width) for line in lines))
+
+
+def list_page(place: Place, generations: list[Generation]) -> str:
+    """Return the generations of a name, one a line."""
+    if not generations:
+        return f"no environment of the name {place.name!r} was set up in {place.directory}"
+    return _clean("\n".join(_generation_line(one) for one in generations))
+
+
+def _generation_line(one: Generation) -> str:
+    mark = "*" if one.current else " "
+    if one.state == ADOPTED:
+        return f"{mark} {one.number}  taken over; --rollback brings it back"
+    if not one.usable:
+        return f"{mark} {one.number}  unfinished; the next set-up clears it away"
+    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.made))
+    frameworks = ", ".join(f"{name} {version}" for name, version in one.frameworks.items())
+    return f"{mark} {one.number}  {made}  Python {one.python}  {frameworks}"
+
+
+def _numbers(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _wrapped(line: str, width: int, indent: str = "  ") -> str:
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _clean(text: str) -> str:
+    return without_escapes(text)
