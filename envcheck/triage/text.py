@@ -242,6 +242,9 @@ def _unprefixed(stripped: list[tuple[int, str]], name: str) -> Iterator[Line]:
 NARROWEST = 60
 """Columns of the narrowest terminal whose wrapped lines are told from lines that are short by themselves."""
 
+COLUMNS = "   "
+"""Blanks inside a line that show a table, whose rows are of one length by themselves."""
+
 STARTS_ANEW = re.compile(r"^\s\s|^[|+=*#$>-]|^Traceback |^\w*Error|^\w+@|^$|^[A-Z]{4,}[: ]|^File ")
 
 
@@ -268,6 +271,8 @@ def _joined(lines: Iterable[Line]) -> Iterator[Line]:
             index < len(every)
             and len(last.text) + len(last.stamp) in {width, width - 1}
             and not text.startswith(("|", "+", "=", "-", "*", "#"))
+            and COLUMNS not in last.text.strip()
+            and COLUMNS not in every[index].text.strip()
             and not every[index].stamp
             and not STARTS_ANEW.match(every[index].text)
             and len(text) < LONGEST_LINE

@@ -91,7 +91,9 @@ def _memory(paste: Paste) -> Iterator[Piece]:
             continue
         sizes = [size(word, unit or 1) for word in words]
         if row["kind"] == "Mem" and len(sizes) > 5:  # noqa: PLR2004 - the sixth column is `available`
-            yield Piece("memory", {"total_bytes": sizes[0], "available_bytes": sizes[5]}, line.source)
+            # Whole GiB are too coarse to tell how little is left.
+            available = None if unit == FREE_OPTIONS["-g"] else sizes[5]
+            yield Piece("memory", {"total_bytes": sizes[0], "available_bytes": available}, line.source)
         elif row["kind"] == "Swap" and len(sizes) > 2:  # noqa: PLR2004
             yield Piece("memory", {"swap_total_bytes": sizes[0], "swap_free_bytes": sizes[2]}, line.source)
 

@@ -152,8 +152,10 @@ PAIRS: tuple[tuple[str, str, Callable[[str], Values]], ...] = (
         _available,
     ),
     (
-        r"tensorflow(?: version)?(?: \(gpu\?\))?(?: \(use command below\))?|tf(?: version)?"
-        r"|tf\.__version__|tf\.version\.version",
+        (
+            r"tensorflow(?: version)?(?: \(gpu\?\))?(?: \(use command below\))?|tf(?: version)?"
+            r"|tf\.__version__|tf\.version\.version"
+        ),
         "tensorflow",
         _tensorflow,
     ),

@@ -45,8 +45,9 @@ def _cudnn(found: re.Match[str]) -> Values:
 
 
 CREATED = (
-    r"Created (?:TensorFlow )?device \(?/(?:job:localhost/replica:0/task:0/)?device:GPU:\d+ with \d+ MB memory\)?:?\s+->"
-    r" (?:physical GPU \()?device: (?P<index>\d+), name: (?P<name>[^,]{2,60}), .{0,80}compute capability: (?P<capability>\d+\.\d+)"
+    r"Created (?:TensorFlow )?device \(?/(?:job:localhost/replica:0/task:0/)?device:GPU:\d+ with \d+ MB memory\)?:?"
+    r"\s+-> (?:physical GPU \()?device: (?P<index>\d+), name: (?P<name>[^,]{2,60}), .{0,80}"
+    r"compute capability: (?P<capability>\d+\.\d+)"
 )
 
 RULES = (

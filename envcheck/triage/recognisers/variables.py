@@ -11,7 +11,8 @@ from envcheck.variables import NAMES, PREFIXES
 
 ASSIGNED = re.compile(
     r"^\s*(?:export |set |setx |ENV |- |\$env:|\+ export |os\.environ\[['\"]|%env |env: )?"
-    r"(?P<name>[A-Za-z][A-Z0-9a-z_]{2,60})(?:['\"]\])?(?P<equals>\s?=\s?|: )(?P<quote>[\"']?)(?P<value>[^\"'\s][^\"'\n]{0,1500}|)(?P=quote)\s*;?$"
+    r"(?P<name>[A-Za-z][A-Z0-9a-z_]{2,60})(?:['\"]\])?"
+    r"(?P<equals>\s?=\s?|: )(?P<quote>[\"']?)(?P<value>[^\"'\s][^\"'\n]{0,1500}|)(?P=quote)\s*;?$"
 )
 BEFORE_COMMAND = re.compile(r"(?<![\w./-])(?P<name>[A-Z][A-Z0-9_]{2,60})=(?P<value>[^\s\"';]{0,400})(?= +\S)")
 OPTION = re.compile(r"(?:-e|--env)[ =]\"?(?P<name>[A-Z][A-Z0-9_]{2,60})=(?P<value>[^\s\"']{0,400})")
