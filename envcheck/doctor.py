@@ -306,7 +306,7 @@ def folded(findings: Sequence[Finding]) -> list[Finding]:
                 parent[child_index] = index
                 break
     children: dict[int, list[Finding]] = {}
-    for child_index in parent:
+    for child_index in list(parent):
         root, visited = child_index, {child_index}
         while root in parent and parent[root] not in visited:
             root = parent[root]
