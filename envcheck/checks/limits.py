@@ -142,7 +142,7 @@ def address_space_is_unlimited(
         confidence=Confidence.LIKELY,
         title=f"The address space of a process is limited to {gibibytes(soft)} (ulimit -v)",
         evidence=[Evidence(f"address space: {gibibytes(soft)}", limits.sources.get("address_space_soft_bytes", ""))],
-        explains=["torch-sees-gpu", "tensorflow-sees-gpu"],
+        explains=["torch-sees-gpu", "tensorflow-sees-gpu", "*-imports"],
         remedies=[
             Remedy(
                 action="Lift it in the shell that starts the training",

@@ -82,7 +82,7 @@ def cgroup_leaves_memory(
         title=title,
         evidence=[
             *_sizes(memory, "cgroup_limit_bytes", "cgroup_used_bytes", "total_bytes"),
-            *seen(memory, "cgroup_out_of_memory_kills"),
+            *(seen(memory, "cgroup_out_of_memory_kills") if kills else []),
         ],
         explains=["memory-is-available", "no-process-was-ended-for-memory"],
         remedies=raise_memory_limit(platform, variables),
@@ -105,22 +105,26 @@ def cgroup_limit_fits_the_frameworks(
     Source: measured with torch 2.13 and TensorFlow 2.21 (CPU builds); builds for GPUs take more.
     """
     limit = need(memory.cgroup_limit_bytes, "memory.cgroup_limit_bytes")
-    needs = {
-        "PyTorch": IMPORT_BYTES["torch"] if torch else 0,
-        "TensorFlow": IMPORT_BYTES["tensorflow"] if tensorflow else 0,
-    }
-    too_large = [name for name, size in needs.items() if limit and size > limit]
-    if not too_large:
+    # One that was imported fits, whatever its build.
+    waiting = [
+        (title, IMPORT_BYTES[name], framework)
+        for title, name, framework in (("PyTorch", "torch", torch), ("TensorFlow", "tensorflow", tensorflow))
+        if framework and framework.state != "ok" and limit and IMPORT_BYTES[name] > limit
+    ]
+    if not waiting:
         return
-    name = max(too_large, key=lambda name: needs[name])
+    title, size, framework = waiting[-1]
+    killed = framework.signal == "SIGKILL"
     yield Finding(
         cause="cgroup-limit",
-        severity=Severity.ERROR,
-        confidence=Confidence.LIKELY,
-        title=f"The memory limit of {gibibytes(limit)} is less than what importing {name} takes",
+        severity=Severity.ERROR if killed else Severity.WARNING,
+        confidence=Confidence.CERTAIN if killed and memory.cgroup_out_of_memory_kills else Confidence.LIKELY,
+        title=f"The memory limit of {gibibytes(limit)} is less than what importing {title} takes",
         evidence=[
             *_sizes(memory, "cgroup_limit_bytes", "total_bytes"),
-            Evidence(f"importing {name} takes about {gibibytes(needs[name])}", "measured"),
+            *(seen(memory, "cgroup_out_of_memory_kills") if memory.cgroup_out_of_memory_kills else []),
+            *seen(framework, "signal"),
+            Evidence(f"importing {title} takes about {gibibytes(size)}", "measured"),
         ],
         explains=["*-imports", "cgroup-leaves-memory", "no-process-was-ended-for-memory"],
         remedies=raise_memory_limit(platform, variables),

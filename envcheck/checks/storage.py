@@ -18,6 +18,15 @@ FULL_INODES = 1000
 LOW_INODES = 20_000
 """Files: torch 2.13 has 15,000, TensorFlow 2.21 has 18,000 (counted in their wheels for Linux)."""
 
+NAMES = {
+    "environment": "the environment",
+    "home": "the home folder",
+    "temporary": "the temporary folder",
+    "cache": "the cache",
+    "working directory": "the working directory",
+}
+"""Purpose of a place → its name in a sentence."""
+
 DOCKER_DEFAULT_SHM_BYTES = 64 * 2**20
 
 READ_ONLY_IMAGES = {"squashfs", "erofs", "iso9660", "cramfs", "overlayroot"}
@@ -42,7 +51,7 @@ def disk_has_room(storage: Storage, platform: Platform | None = None) -> Iterato
         yield Finding(
             cause="disk-full",
             severity=Severity.ERROR if full else Severity.WARNING,
-            title=f"The disk of {_purposes(places)} {what}: {gibibytes(free)} left of {gibibytes(total)}",
+            title=f"The disk that holds {_purposes(places)} {what}: {gibibytes(free)} left of {gibibytes(total)}",
             evidence=[_room(place, storage) for place in places],
             explains=["disk-has-inodes", "places-are-writable"],
             remedies=_make_room(places, platform),
@@ -66,7 +75,7 @@ def disk_has_inodes(storage: Storage) -> Iterator[Finding]:
         yield Finding(
             cause="disk-full",
             severity=Severity.ERROR if free < FULL_INODES else Severity.WARNING,
-            title=f"The file system of {_purposes(places)} can hold only {free:,} more files",
+            title=f"The file system that holds {_purposes(places)} can take only {free:,} more files",
             evidence=[
                 Evidence(f"{place.purpose}: {free:,} of {total:,} inodes free at {place.path}", "statvfs")
                 for place in places
@@ -175,7 +184,7 @@ def environment_is_on_a_fast_file_system(storage: Storage, platform: Platform) -
         yield Finding(
             cause="slow-data-path",
             severity=Severity.NOTE,
-            title=f"The {_purposes(slow)} is on a Windows drive, which WSL reaches slowly",
+            title=f"On a Windows drive, which WSL reaches slowly: {_purposes(slow)}",
             evidence=[_room(place, storage) for place in slow],
             remedies=[Remedy(action="Move it under the home folder of the Linux distribution, such as ~/project")],
             links=["https://learn.microsoft.com/windows/wsl/filesystems"],
@@ -195,7 +204,7 @@ def _by_file_system(storage: Storage) -> list[list[Place]]:
 
 
 def _purposes(places: Sequence[Place]) -> str:
-    names = [place.purpose for place in places]
+    names = [NAMES.get(place.purpose, place.purpose) for place in places]
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 

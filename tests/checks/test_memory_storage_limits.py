@@ -81,12 +81,15 @@ def test_a_slurm_job_is_told_the_line_for_its_script():
 
 
 def test_a_limit_below_what_an_import_takes_explains_the_killed_import():
-    memory = Memory(cgroup_limit_bytes=300 * MIB, total_bytes=64 * GIB)
+    memory = Memory(cgroup_limit_bytes=300 * MIB, total_bytes=64 * GIB, cgroup_out_of_memory_kills=1)
     tensorflow = Framework(name="tensorflow", state="crash", signal="SIGKILL")
     (finding,) = found(cgroup_limit_fits_the_frameworks, memory=memory, platform=DOCKER, tensorflow=tensorflow)
     assert finding.severity is Severity.ERROR
     assert "*-imports" in finding.explains
-    assert not found(cgroup_limit_fits_the_frameworks, memory=memory, platform=DOCKER, torch=TORCH)
+    imported = Framework(name="tensorflow", state="ok")
+    assert not found(cgroup_limit_fits_the_frameworks, memory=memory, platform=DOCKER, tensorflow=imported)
+    waiting = Framework(name="torch", state="not-imported")
+    assert not found(cgroup_limit_fits_the_frameworks, memory=memory, platform=DOCKER, torch=waiting)
 
 
 def place(purpose, free, total=100 * GIB, **fields):
@@ -98,7 +101,7 @@ def test_one_full_disk_is_one_finding_however_many_folders_it_holds():
     storage = Storage(places=[place("environment", 12 * MIB), place("home", 12 * MIB), place("temporary", 50 * GIB)])
     (finding,) = found(disk_has_room, storage=storage, platform=LINUX)
     assert (finding.cause, finding.severity) == ("disk-full", Severity.ERROR)
-    assert finding.title == "The disk of environment and home is full: 12 MiB left of 100.0 GiB"
+    assert finding.title == "The disk that holds the environment and the home folder is full: 12 MiB left of 100.0 GiB"
 
 
 @pytest.mark.parametrize(
