@@ -1,4 +1,4 @@
-"""Compile the compatibility tables: envcheck/compat/tables/NAME.toml -> NAME.json beside it.
+"""Compile the tables of envcheck/compat and envcheck/messages: tables/NAME.toml -> NAME.json beside it.
 
 The TOML files are what people read and edit. envcheck itself reads the JSON files: parsing all tables as TOML takes
 150 ms and needs Python 3.11, decoding the JSON takes 3 ms and works on every Python that envcheck supports.
@@ -16,7 +16,9 @@ from pathlib import Path
 
 import tomllib
 
-TABLES = Path(__file__).resolve().parent.parent / "envcheck" / "compat" / "tables"
+PACKAGE = Path(__file__).resolve().parent.parent / "envcheck"
+TABLES = PACKAGE / "compat" / "tables"
+FOLDERS = [TABLES, PACKAGE / "messages" / "tables"]
 
 
 def compiled(text: str) -> str:
@@ -56,7 +58,7 @@ def main() -> int:
     """Write, or with --check only compare, the JSON form of every table."""
     check = sys.argv[1:] == ["--check"]
     stale = []
-    for source in sorted(TABLES.glob("*.toml")):
+    for source in [path for folder in FOLDERS for path in sorted(folder.glob("*.toml"))]:
         target = source.with_suffix(".json")
         text = compiled(source.read_text(encoding="utf-8"))
         if not target.exists() or target.read_text(encoding="utf-8") != text:

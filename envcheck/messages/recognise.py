@@ -1,0 +1,135 @@
+"""Find families of messages in text, in time linear in its size.
+
+Every family has literals, one of which stands in each of its texts; only near a literal that is there does a regular
+expression run, on a window of bounded size.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Sequence
+from functools import cache
+
+from envcheck.facts import Message
+from envcheck.messages.table import Family, families
+
+WINDOW_BEFORE = 1200
+WINDOW_AFTER = 1600
+"""Characters around a literal that its family's expression may look at."""
+
+OCCURRENCES = 40
+"""Places of one literal that are looked at; a log repeats itself."""
+
+KEPT = 3
+"""Messages of one family that are kept."""
+
+TEXT_LIMIT = 500
+
+WHOLE = 6_000_000
+"""Characters that are searched whole; of a longer text, its beginning, its end, and what lies near alarming words."""
+
+ALARMING = (
+    "error", "fail", "xid", "nvrm", "killed", "out of memory", "not found", "cannot", "denied", "unable", "mismatch",
+    "no space", "timed out", "unsupported", "no such file", "incompatible", "invalid",
+)  # fmt: skip
+
+UPPER_TO_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+
+def recognise(lines: Sequence[str], sources: Sequence[str]) -> list[Message]:
+    """Return the messages that lines hold, in order of appearance.
+
+    Args:
+        lines: text, one entry a line, without line ends.
+        sources: where each line was read; as long as `lines`.
+    """
+    if sum(map(len, lines)) > WHOLE:
+        lines, sources = _alarming(lines, sources)
+    text = "\n".join(lines)
+    lower = text.lower()
+    if len(lower) != len(text):
+        lower = text.translate(UPPER_TO_LOWER)
+    flat = text.replace("\n", " ")
+    flat_lower = lower.replace("\n", " ")
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line) + 1)
+    found: list[tuple[int, Message]] = []
+    for row in families().values():
+        for begin, end, values in _places(row, text, flat, flat_lower):
+            first = bisect.bisect_right(starts, begin) - 1
+            last = max(first, bisect.bisect_right(starts, max(begin, end - 1)) - 1)
+            shown = "\n".join(line.strip() for line in lines[first : last + 1])[:TEXT_LIMIT]
+            found.append((begin, Message(family=row.id, text=shown, source=sources[first], values=values)))
+    found.sort(key=lambda entry: entry[0])
+    return [message for _, message in found]
+
+
+def _places(row: Family, text: str, flat: str, flat_lower: str) -> list[tuple[int, int, dict[str, str]]]:
+    """Return where a family's texts stand: begin, end, and what they name; the first ones and the last."""
+    places: dict[int, tuple[int, int, dict[str, str]]] = {}
+    for hint in row.hints:
+        position, seen = flat_lower.find(hint), 0
+        while position >= 0 and seen < OCCURRENCES and len(places) < KEPT:
+            place = _place(row, text if row.lines else flat, position, len(hint))
+            if place is not None:
+                places.setdefault(place[0], place)
+            seen += 1
+            position = flat_lower.find(hint, max(position + len(hint), place[1] if place else 0))
+    return list(places.values())
+
+
+def _place(row: Family, text: str, position: int, length: int) -> tuple[int, int, dict[str, str]] | None:
+    offset = max(0, position - WINDOW_BEFORE)
+    window = text[offset : position + length + WINDOW_AFTER]
+    if row.unless and _compiled(row.unless, row.lines).search(window):
+        return None
+    if not row.pattern:
+        return position, position + length, {}
+    expression = _compiled(row.pattern, row.lines)
+    # The match that holds the literal, else the first one after the window's begin.
+    here = position - offset
+    best = None
+    for match in expression.finditer(window):
+        if match.start() <= here + length and match.end() >= here:
+            best = match
+            break
+        if best is None and match.start() >= here:
+            best = match
+    if best is None:
+        best = expression.search(window)
+    if best is None:
+        return None
+    values = {name: value.strip() for name, value in best.groupdict().items() if value is not None}
+    return best.start() + offset, best.end() + offset, values
+
+
+@cache
+def _compiled(pattern: str, lines: bool) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE | (re.MULTILINE if lines else 0))
+
+
+def _alarming(lines: Sequence[str], sources: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the begin and the end of a long text, and of its middle the lines near alarming words."""
+    edge = WHOLE // 3
+    head, size = 0, 0
+    while head < len(lines) and size < edge:
+        size += len(lines[head])
+        head += 1
+    tail, size = len(lines), 0
+    while tail > head and size < edge:
+        tail -= 1
+        size += len(lines[tail])
+    kept: set[int] = set()
+    room = edge
+    for index in range(head, tail):
+        line = lines[index]
+        lower = line[:2000].lower()
+        if any(word in lower for word in ALARMING):
+            kept.update(range(max(head, index - 1), min(tail, index + 2)))
+            room -= len(line)
+            if room < 0:
+                break
+    chosen = [*range(head), *sorted(kept), *range(tail, len(lines))]
+    return [lines[index][:20000] for index in chosen], [sources[index] for index in chosen]

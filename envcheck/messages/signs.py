@@ -1,0 +1,170 @@
+"""Signs for the rules of tables/*.toml: what facts and the values of messages say, as names.
+
+A sign `fact:…` comes from fact groups, a sign `text:…` from what messages name (numbers compared, versions judged).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from envcheck.facts import Facts, Message
+
+BYTES = {
+    "": 1, "b": 1, "bytes": 1, "kib": 2**10, "kb": 2**10, "k": 2**10, "mib": 2**20, "mb": 2**20, "m": 2**20,
+    "gib": 2**30, "gb": 2**30, "g": 2**30, "tib": 2**40,
+}  # fmt: skip
+
+
+def size(text: str | None) -> float | None:
+    """Return a size such as `1.5 GiB` in bytes; None where it is none."""
+    match = re.match(r"\s*([\d.,]+)\s*([a-zA-Z]*)", text or "")
+    if not match or match[2].lower() not in BYTES:
+        return None
+    try:
+        return float(match[1].replace(",", "").rstrip(".")) * BYTES[match[2].lower()]
+    except ValueError:
+        return None
+
+
+def signs_of(messages: Sequence[Message], facts: Facts) -> set[str]:
+    """Return the signs that hold."""
+    return {*_from_platform(facts), *_from_frameworks(facts), *_from_nvidia(facts), *_from_values(messages, facts)}
+
+
+def _from_platform(facts: Facts) -> Iterator[str]:
+    platform = facts.platform
+    if platform is not None:
+        system = (platform.system or "").lower()
+        if system:
+            yield {"darwin": "fact:macos"}.get(system, f"fact:{system}")
+        if platform.wsl:
+            yield "fact:wsl"
+            yield f"fact:wsl{platform.wsl}"
+        if platform.container:
+            yield "fact:container"
+        if platform.libc == "musl":
+            yield "fact:musl"
+        if platform.machine in {"aarch64", "arm64"}:
+            yield "fact:arm64"
+        if platform.secure_boot:
+            yield "fact:secure-boot"
+    python = facts.python
+    if python is not None:
+        if python.environment_kind:
+            yield f"fact:{python.environment_kind}-environment"
+        if python.bits == 32:
+            yield "fact:32-bit"
+        if python.shadows:
+            yield "fact:shadow"
+
+
+def _from_frameworks(facts: Facts) -> Iterator[str]:
+    for name in ("torch", "tensorflow"):
+        framework = getattr(facts, name)
+        if framework is None:
+            continue
+        version = framework.version or framework.metadata_version or ""
+        if framework.accelerator:
+            yield f"fact:{name}-{framework.accelerator}-build"
+        elif "+" in version:
+            local = version.partition("+")[2]
+            kind = "cuda" if local.startswith("cu") else "rocm" if local.startswith("rocm") else local
+            yield f"fact:{name}-{kind}-build"
+        elif framework.cuda:
+            yield f"fact:{name}-cuda-build"
+        if framework.sees_gpu is not None:
+            yield f"fact:{name}-sees-gpu" if framework.sees_gpu else f"fact:{name}-sees-no-gpu"
+        if framework.distribution in {"tensorflow-cpu", "tensorflow-intel"}:
+            yield "fact:tensorflow-cpu-build"
+        if version:
+            yield f"fact:{name}-installed"
+
+
+def _from_nvidia(facts: Facts) -> Iterator[str]:
+    gpus = facts.nvml.gpus if facts.nvml is not None else None
+    if gpus:
+        yield "fact:gpu-listed"
+        if len(gpus) > 1:
+            yield "fact:several-gpus"
+        for gpu in gpus:
+            if [process for process in gpu.processes or [] if (process.memory_bytes or 0) > 500e6 and not process.ours]:
+                yield "fact:gpu-has-processes"
+            if gpu.memory_total_bytes and (gpu.memory_used_bytes or 0) > 0.8 * gpu.memory_total_bytes:
+                yield "fact:gpu-memory-nearly-full"
+            if gpu.mig_enabled:
+                yield "fact:mig"
+            if gpu.compute_mode in {"Exclusive_Process", "Prohibited", "Exclusive_Thread"}:
+                yield "fact:exclusive-compute-mode"
+    driver = facts.driver
+    if driver is not None:
+        if driver.smi_state == "ok" or driver.smi_driver_version:
+            yield "fact:nvidia-smi-works"
+        if driver.module_loaded:
+            yield "fact:module-loaded"
+        if driver.module_loaded is False:
+            yield "fact:module-not-loaded"
+        if driver.nouveau_loaded:
+            yield "fact:nouveau"
+
+
+def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
+    for message in messages:
+        if message.family == "torch-cuda-out-of-memory":
+            yield from _out_of_memory(message.values)
+        if message.family == "pip-no-matching-distribution":
+            yield from _no_matching(message.values)
+    yield from _python(messages, facts)
+
+
+def _out_of_memory(values: dict[str, str]) -> Iterator[str]:
+    """Read PyTorch's own account. Source: c10/cuda/CUDACachingAllocator.cpp, the text of its OutOfMemoryError."""
+    tried, total, free = size(values.get("tried")), size(values.get("total")), size(values.get("free"))
+    allocated, reserved = size(values.get("allocated")), size(values.get("reserved"))
+    unallocated = size(values.get("unallocated"))
+    if unallocated is None and reserved is not None and allocated is not None:
+        unallocated = reserved - allocated
+    if tried is None:
+        return
+    if unallocated is not None and unallocated >= max(tried, 100e6):
+        yield "text:enough-was-reserved"
+    elif unallocated is not None and total and unallocated > 0.2 * total:
+        yield "text:much-was-reserved"
+    own = size(values.get("in_use"))
+    if own is None and allocated is not None:
+        own = reserved if reserved is not None else allocated
+    if total and own is not None and free is not None:
+        others = total - free - own
+        # A CUDA context takes a few hundred MiB, on a large card up to one GiB; more is somebody else's.
+        if others > max(1.5e9, 0.15 * total):
+            yield "text:others-hold-memory"
+        if others > 0.4 * total:
+            yield "text:others-hold-most-memory"
+    if total and tried > total:
+        yield "text:more-than-the-gpu-has"
+
+
+def _no_matching(values: dict[str, str]) -> Iterator[str]:
+    versions = values.get("versions", "")
+    yield "text:no-versions-at-all" if versions.strip() in {"", "none"} else "text:other-versions-offered"
+
+
+NEWEST_PYTHON_OF_OLD = {"tensorflow": (3, 13), "torch": (3, 14)}
+
+
+def _python(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
+    version = facts.python.version if facts.python is not None else None
+    if version is None:
+        named = [message.values["python"] for message in messages if message.values.get("python")]
+        version = named[0] if named else None
+    match = re.match(r"(\d+)\.(\d+)", version or "")
+    if match:
+        number = (int(match[1]), int(match[2]))
+        if number >= (3, 13):
+            yield "text:very-new-python"
+        if number >= (3, 12):
+            yield "text:new-python"
+        if number <= (3, 8):
+            yield "text:old-python"
+        if number < (3, 0):
+            yield "text:python-2"
