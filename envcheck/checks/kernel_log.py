@@ -209,7 +209,8 @@ def finding(
 ) -> Finding:
     """Return the finding for an incident; what has passed on a card that answers now is a warning at most."""
     message = incident.first
-    past = recovered(message, facts)
+    # A card answers between the errors of its link, too: those are not over.
+    past = recovered(message, facts) and not message.kind.startswith("aer")
     severity = {"error": Severity.ERROR, "warning": Severity.WARNING}.get(incident.severity, Severity.NOTE)
     if past:
         severity = Severity.WARNING if severity is Severity.ERROR else Severity.NOTE
@@ -286,7 +287,11 @@ def kernel_log_shows_no_memory_fault(kernel_log: KernelLog, facts: Facts) -> Ite
             )
 
 
-@check(area="kernel log", causes=["gpu-hardware-fault"])
+FAULT_CAUSES = ["gpu-hardware-fault", "bar-or-iommu-setting", "fabric-manager-down", "version-skew-across-nodes"]
+"""What Xids name beside memory, links and programs."""
+
+
+@check(area="kernel log", causes=FAULT_CAUSES)
 def kernel_log_shows_no_gpu_fault(kernel_log: KernelLog, facts: Facts) -> Iterator[Finding]:
     """The kernel log tells of no fault of a GPU, its firmware or its power.
 
@@ -297,7 +302,7 @@ def kernel_log_shows_no_gpu_fault(kernel_log: KernelLog, facts: Facts) -> Iterat
     Source: NVIDIA, "XID Errors"; messages of amdgpu, i915 and xe in the Linux kernel; tables xid and kernel_messages.
     """
     for incident in incidents(kernel_log):
-        if incident.cause != "gpu-hardware-fault" or incident.first.kind in STARTING:
+        if incident.cause not in FAULT_CAUSES or incident.first.kind in {*STARTING, *DEEPEST_FIRST}:
             continue
         found = finding(
             incident,
