@@ -1,0 +1,1 @@
+"""Mending the environment under test: a plan of what is safe, carried out step by step, with a way back."""
