@@ -116,7 +116,7 @@ def torch_fits_numpy(
     told = [
         candidate
         for candidate in import_errors.candidates(f"{torch.error or ''}\n{torch.stderr or ''}")
-        if candidate.cause == "numpy-abi-mismatch"
+        if candidate.cause == "numpy-abi-mismatch" and candidate.confidence is Confidence.CERTAIN
     ]
     if not told:
         if need(numpy, "the installed NumPy").startswith(("0.", "1.")):
@@ -131,7 +131,8 @@ def torch_fits_numpy(
     yield Finding(
         cause="numpy-abi-mismatch",
         severity=Severity.WARNING,
-        title=f"torch {version or ''} was built for NumPy 1, installed is NumPy {numpy or '2'}".replace("  ", " "),
+        title=f"torch {version or '(version unknown)'} and NumPy {numpy or '(version unknown)'} do not fit: "
+        + (told[0].meaning if told else "this torch was built for NumPy 1"),
         evidence=[Evidence(one.line, "import torch") for one in told]
         + seen(torch, "metadata_version", "version", "numpy"),
         remedies=[
