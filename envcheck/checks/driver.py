@@ -183,7 +183,7 @@ def secure_boot_lets_the_driver_load(driver: NvidiaDriver, facts: Facts, intent:
     yield Finding(
         cause="secure-boot-blocks-driver",
         severity=gravity(facts, intent),
-        confidence=Confidence.CERTAIN if refused and secure is not False else Confidence.LIKELY,
+        confidence=Confidence.CERTAIN if refused else Confidence.LIKELY,
         title="Secure Boot keeps the kernel from loading the NVIDIA module, whose signature it does not trust",
         evidence=[*evidence, *seen(driver, "module_loaded", "module_on_disk")],
         explains=["driver-module-is-loaded", "driver-is-installed", "kernel-accepts-the-driver", *GPU_UNUSABLE],

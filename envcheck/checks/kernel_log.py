@@ -551,7 +551,7 @@ def kernel_log_shows_no_program_fault(kernel_log: KernelLog, facts: Facts) -> It
 
 
 @check(area="kernel log", causes=["host-out-of-memory", "cgroup-limit"])
-def no_process_was_ended_for_memory(kernel_log: KernelLog) -> Iterator[Finding]:
+def no_process_was_ended_for_memory(kernel_log: KernelLog, facts: Facts) -> Iterator[Finding]:
     """The kernel has ended no process because memory ran out.
 
     Why: a process that the kernel ends gets no word in: in Python it is a bare "Killed", exit status 137, a data loader
@@ -570,8 +570,10 @@ def no_process_was_ended_for_memory(kernel_log: KernelLog) -> Iterator[Finding]:
     )
     name = re.search(r"\((.{1,20}?)\)|task=([^,]{1,32})", last.text)
     process = (name[1] or name[2]) if name else ""
-    ours = bool(re.search(r"python|jupyter|ray|torch|pt_|tensorboard", process))
-    severity = Severity.ERROR if not live(last) else Severity.WARNING if ours else Severity.NOTE
+    # On a machine that has run for days such a line is history, unless what was examined just now was ended too.
+    examined = (facts.torch, facts.tensorflow, facts.keras)
+    ended_now = any(framework is not None and framework.signal == "SIGKILL" for framework in examined)
+    severity = Severity.ERROR if not live(last) or ended_now else Severity.NOTE
     who = f" {process}" if process else ""
     yield Finding(
         cause="cgroup-limit" if limit else "host-out-of-memory",
@@ -580,7 +582,7 @@ def no_process_was_ended_for_memory(kernel_log: KernelLog) -> Iterator[Finding]:
         title=f"The kernel ended{who or ' a process'} because "
         + ("the memory limit of its container or job was reached" if limit else "the machine ran out of memory"),
         evidence=[Evidence(message.text, message.source) for message in ended[-2:]],
-        explains=["memory-*", "cgroup-*"] if not live(last) else [],
+        explains=["memory-*", "cgroup-*", "*-imports"] if severity is Severity.ERROR else [],
         remedies=[
             Remedy(
                 action="Raise the limit of the container or job, or use smaller batches and fewer loader workers"

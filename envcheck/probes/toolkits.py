@@ -18,22 +18,20 @@ CUDNN_NAMES = ("libcudnn.so.9", "libcudnn.so.8", "libcudnn.so.7")
 
 
 @probe(fills=["toolkits"], deadline=6)
-def toolkits(system: System, interpreter: Interpreter, deadline: float) -> CudaToolkits:
-    """Look where toolkits are installed, and ask nvcc and gcc for their versions where there is one to compile with."""
+def toolkits(system: System, interpreter: Interpreter, deadline: float, quick: bool) -> CudaToolkits:
+    """Look where toolkits are installed; where there is one and there is time, ask nvcc and gcc for their versions."""
     name = (system.ask("uname") or {}).get("system")
     if name == "Darwin":
         raise Ended(Outcome.ABSENT, "CUDA does not exist for macOS")
     home = system.getenv("CUDA_HOME") or system.getenv("CUDA_PATH") or ""
     found = _toolkits(system, home)
     nvcc = system.which("nvcc")
-    compiler = None
-    if found or nvcc:
-        compiler = _host_compiler(system, deadline / 3)
+    compiler = _host_compiler(system, deadline / 3) if (found or nvcc) and not quick else None
     return CudaToolkits(
         toolkits=found,
         cuda_home=home,
         nvcc_path=nvcc or "",
-        nvcc_version=_nvcc_version(system, nvcc, deadline / 3) if nvcc else "",
+        nvcc_version=_nvcc_version(system, nvcc, found, deadline / 3, quick=quick) if nvcc else "",
         cudnn=_cudnn(system, interpreter, found),
         host_compiler=compiler,
         sources={
@@ -79,9 +77,17 @@ def _version(system: System, folder: str) -> str:
     return written[1] if written else named[1] if named else ""
 
 
-def _nvcc_version(system: System, nvcc: str, deadline: float) -> str | None:
-    found = re.search(r"release (\d+\.\d+)", system.run([nvcc, "--version"], deadline, key="nvcc --version").stdout)
-    return found[1] if found else None
+def _nvcc_version(system: System, nvcc: str, found: list[Toolkit], deadline: float, *, quick: bool) -> str | None:
+    """Return the release of the nvcc on PATH: from the toolkit that it lies in, else by its own words."""
+    real = system.status(nvcc).real_path or nvcc
+    for toolkit in found:
+        series = re.match(r"\d+\.\d+", toolkit.version)
+        if real.startswith(f"{toolkit.path}/") and series:
+            return series[0]
+    if quick:
+        return None
+    printed = re.search(r"release (\d+\.\d+)", system.run([nvcc, "--version"], deadline, key="nvcc --version").stdout)
+    return printed[1] if printed else None
 
 
 def _host_compiler(system: System, deadline: float) -> str | None:

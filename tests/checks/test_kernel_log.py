@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from nvidia_facts import BUS, CARD, DRIVER, GPU, NOT_LOADED, NVML, UBUNTU, first, report
+from nvidia_facts import BUS, CARD, DRIVER, GPU, NOT_LOADED, NVML, TORCH, UBUNTU, first, report
 
 from envcheck.checks import kernel_log as checks
 from envcheck.compat.xid import kernel_messages, xids
@@ -213,11 +213,11 @@ def test_a_module_of_another_kernel_explains_why_it_is_not_loaded() -> None:
     assert found.cause == "driver-not-loaded"
 
 
-def test_a_process_that_the_kernel_ended_is_a_warning_where_it_was_python_and_a_note_else() -> None:
-    python = live("[9.0] Out of memory: Killed process 77 (python3) total-vm:1kB, anon-rss:1kB")
-    other = live("[9.0] Out of memory: Killed process 77 (firefox) total-vm:1kB, anon-rss:1kB")
-    assert first(kernel_log=python).severity is Severity.WARNING
-    assert first(kernel_log=other).severity is Severity.NOTE
+def test_a_process_that_the_kernel_ended_some_time_is_a_note_and_an_error_where_it_was_the_framework_just_now() -> None:
+    log = live("[9.0] Out of memory: Killed process 77 (python3) total-vm:1kB, anon-rss:1kB")
+    assert first(kernel_log=log).severity is Severity.NOTE
+    killed = first(kernel_log=log, torch=replace(TORCH, state="crash", signal="SIGKILL", stage="import"))
+    assert (killed.cause, killed.severity) == ("host-out-of-memory", Severity.ERROR)
 
 
 def test_facts_without_a_log_are_judged_without_it() -> None:

@@ -239,6 +239,7 @@ def test_toolkits_are_found_with_their_version_and_compiler() -> None:
         ),
         INTERPRETER,
         5,
+        quick=False,
     )
     assert [(toolkit.path, toolkit.version, toolkit.has_nvcc) for toolkit in found.toolkits or []] == [
         ("/usr/local/cuda-12.4", "12.4.1", True),
@@ -249,7 +250,7 @@ def test_toolkits_are_found_with_their_version_and_compiler() -> None:
 
 
 def test_no_compiler_is_asked_where_there_is_no_toolkit() -> None:
-    found = toolkits(machine(answers=LINUX, programs={"gcc": "/usr/bin/gcc"}), INTERPRETER, 5)
+    found = toolkits(machine(answers=LINUX, programs={"gcc": "/usr/bin/gcc"}), INTERPRETER, 5, quick=False)
     assert (found.toolkits, found.nvcc_path, found.host_compiler) == ([], "", None)
 
 
