@@ -15,7 +15,7 @@ import envcheck
 from envcheck.causes import depth
 from envcheck.check import Check
 from envcheck.describe import describe
-from envcheck.facts import Facts, Framework, Group, Packages, UnknownFactError
+from envcheck.facts import Facts, Framework, Group, Message, Messages, Packages, UnknownFactError
 from envcheck.intent import Intent, judge
 from envcheck.interpreter import Interpreter
 from envcheck.probe import Ended, Probe
@@ -116,7 +116,7 @@ def examine(
         **{name: group for name, group in groups.items() if name in known},  # type: ignore[arg-type]
         extensions={name: group for name, group in groups.items() if name not in known},
     )
-    return Examined(with_metadata(facts), [(results | left_out)[probe.name] for probe in probes])
+    return Examined(with_messages(with_metadata(facts)), [(results | left_out)[probe.name] for probe in probes])
 
 
 def _gather(
@@ -181,6 +181,28 @@ def with_metadata(facts: Facts) -> Facts:
         return facts
     changes = {name: _from_metadata(name, getattr(facts, name), packages) for name in FRAMEWORKS}
     return msgspec.structs.replace(facts, **{name: group for name, group in changes.items() if group})
+
+
+def with_messages(facts: Facts) -> Facts:
+    """Return facts with the messages of known families that frameworks printed when they were imported and tried."""
+    found: list[Message] = list(facts.messages.found or []) if facts.messages else []
+    for name in FRAMEWORKS:
+        framework = getattr(facts, name)
+        text = printed(framework) if framework else ""
+        if text:
+            # Most frameworks are silent, and then nothing of this is loaded.
+            from envcheck.triage import messages_in  # noqa: PLC0415
+
+            found += messages_in(text, f"{name}: {framework.stage or 'import'}")
+    return msgspec.structs.replace(facts, messages=Messages(found=found)) if found else facts
+
+
+def printed(framework: Framework) -> str:
+    """Return what a framework wrote and how it ended, in the order in which a terminal shows it."""
+    last = ": ".join(part for part in (framework.error_type, framework.error) if part)
+    traceback = framework.traceback or ""
+    ending = traceback if framework.error and framework.error in traceback else f"{traceback}\n{last}"
+    return "\n".join(part for part in (framework.stderr, ending.strip(), framework.gpu_error) if part)
 
 
 def _from_metadata(name: str, framework: Framework | None, packages: Packages) -> Framework | None:

@@ -126,7 +126,8 @@ def python_is_supported(
     if version.release[:2] < OLDEST:
         yield Finding(
             cause="python-version-unsupported",
-            severity=Severity.ERROR,
+            # What was pasted may be years old, and ran then with the releases of its time.
+            severity=Severity.NOTE if python.state is None else Severity.ERROR,
             title=f"Python {text} is too old: no maintained release of PyTorch or TensorFlow runs on it",
             evidence=seen(python, "version", "path"),
             remedies=[_newer_python()],
