@@ -12,7 +12,7 @@ Stand-ins are from the ranges that are reserved for documentation: 192.0.2.0/24 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 MASK = "***"
@@ -21,42 +21,51 @@ GIVEAWAY = (
     r"(?:API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|SECRET|TOKEN(?!S|IZ)|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL"
     r"|(?<![A-Z])JWT|(?<![A-Z])AUTH(?!OR)|_KEY\b|_PASS\b|_PWD\b)"
 )
-"""What makes the name of a variable, a field or a parameter a secret's."""
+"""What makes the name of a variable, a field or a parameter a secret's.
 
-LOOKS_SECRET = re.compile(GIVEAWAY, re.IGNORECASE)
+Patterns are text until they are used: compiling all of them takes longer than a quick examination may wait.
+"""
+
+LOOKS_SECRET = r"(?i)" + GIVEAWAY
 
 # A password may hold an @ or, unescaped, a slash; a port and a path after it are no password.
-USER_INFORMATION = re.compile(
+USER_INFORMATION = (
+    r"(?i)"
     r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,30}://)"
-    r"(?:(?!git@|\*\*\*@)[^\s/'\"<>\x00]{1,400}@|[^\s:/@'\"<>\x00]{1,200}:(?!\d+(?:/|\s|$))[^\s@'\"<>\x00]{1,400}@)",
-    re.IGNORECASE,
+    r"(?:(?!git@|\*\*\*@)[^\s/'\"<>\x00]{1,400}@|[^\s:/@'\"<>\x00]{1,200}:(?!\d+(?:/|\s|$))[^\s@'\"<>\x00]{1,400}@)"
 )
 
-AUTHORIZATION = re.compile(
+AUTHORIZATION = (
+    r"(?i)"
     r"(?P<head>\bauthorization['\"]?\s*[:=]\s*['\"]?(?:(?:bearer|basic|token|digest)\s+)?|\bbearer\s+(?=[\w.~+/-]{16}))"
-    r"[^\s'\",\x00]+",
-    re.IGNORECASE,
+    r"[^\s'\",\x00]+"
 )
 
-ASSIGNMENT = re.compile(
+ASSIGNMENT = (
+    r"(?i)"
     r"(?<![A-Za-z0-9])(?P<name>[A-Za-z0-9_.-]{0,60}?" + GIVEAWAY + r"[A-Za-z0-9_]{0,30})"
     r"(?:(?P<equals>\\{0,4}['\"]?\s?=\s?)(?P<quote>\\{0,4}['\"]?)(?P<value>[^\s'\"\\&\x00]*)"
-    r"|(?P<colon>\\{0,4}['\"]?\s{0,4}:\s{0,4})(?P<mark>\\{0,4}['\"]?)(?P<long>[^\s'\"\\,\x00]{8,}))",
-    re.IGNORECASE,
+    r"|(?P<colon>\\{0,4}['\"]?\s{0,4}:\s{0,4})(?P<mark>\\{0,4}['\"]?)(?P<long>[^\s'\"\\,\x00]{8,}))"
 )
 
-QUOTED_ASSIGNMENT = re.compile(
+QUOTED_ASSIGNMENT = (
+    r"(?i)"
     r"(?<![A-Za-z0-9])(?P<name>[A-Za-z0-9_.-]{0,60}?" + GIVEAWAY + r"[A-Za-z0-9_]{0,30})"
-    r"(?P<between>['\"]?\s?[=:]\s?)(?P<quote>['\"])(?P<value>[^'\"\n\x00]+)(?P=quote)",
-    re.IGNORECASE,
+    r"(?P<between>['\"]?\s?[=:]\s?)(?P<quote>['\"])(?P<value>[^'\"\n\x00]+)(?P=quote)"
 )
 
-IN_ENVIRON = re.compile(r"(?P<head>\x00[A-Za-z0-9_]*?" + GIVEAWAY + r"[A-Za-z0-9_]*=)[^\x00]+", re.IGNORECASE)
+IN_ENVIRON = (
+    r"(?i)"
+    r"(?P<head>\x00[A-Za-z0-9_]*?" + GIVEAWAY + r"[A-Za-z0-9_]*=)[^\x00]+"
+)
 """As /proc/PID/environ writes variables."""
 
-NETRC = re.compile(r"(\blogin\s+)\S+(\s+password\s+)\S+", re.IGNORECASE)
+NETRC = (
+    r"(?i)"
+    r"(\blogin\s+)\S+(\s+password\s+)\S+"
+)
 
-FORMS = re.compile(
+FORMS = (
     r"(?<![A-Za-z0-9])(?:"
     r"hf_[A-Za-z0-9]{16,}"
     r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
@@ -71,34 +80,31 @@ FORMS = re.compile(
 )
 """Tokens that are known by their form, as their issuers document it."""
 
-PRIVATE_KEY = re.compile(
-    r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)(?:(?!-----BEGIN).)*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+PRIVATE_KEY = (
+    r"(?s)"
+    r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)(?:(?!-----BEGIN).)*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 )
 
-WORTH_A_LOOK = re.compile(
-    r"key|secret|token|passw|passphrase|_pass|_pwd|credential|jwt|auth|bearer|://|hf_|gh[pousr]_|glpat-|akia|asia|sk-"
-    r"|xox|npm_|pypi-|aiza|ya29|nvapi-|dckr_pat_|wandb_v1_|eyj",
-    re.IGNORECASE,
+SECRET_WORDS = ("key", "secret", "token", "passw", "passp", "_pass", "_pwd", "credential", "jwt", "auth")
+FORM_WORDS = (
+    *("hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "sk-", "xox", "npm_"),
+    *("pypi-", "aiza", "ya29", "nvapi-", "dckr_pat_", "wandb_v1_", "eyj"),
 )
 
 
 def looks_secret(name: str) -> bool:
     """Tell whether the name of a variable or a field says that its value is secret, such as `HF_TOKEN`."""
-    return LOOKS_SECRET.search(name) is not None
+    lowered = name.lower()
+    return any(word in lowered for word in SECRET_WORDS) and re.search(LOOKS_SECRET, name) is not None
 
 
 def mask_secrets(text: str) -> str:
     """Return the text with passwords, keys and tokens replaced by `***`."""
-    if not WORTH_A_LOOK.search(text):
-        return text
-    text = PRIVATE_KEY.sub(rf"\1{MASK}\2", text)
-    text = USER_INFORMATION.sub(rf"\g<scheme>{MASK}@", text)
-    text = AUTHORIZATION.sub(rf"\g<head>{MASK}", text)
-    text = IN_ENVIRON.sub(rf"\g<head>{MASK}", text)
-    text = QUOTED_ASSIGNMENT.sub(rf"\g<name>\g<between>\g<quote>{MASK}\g<quote>", text)
-    text = ASSIGNMENT.sub(_without_value, text)
-    text = NETRC.sub(rf"\1{MASK}\2{MASK}", text)
-    return FORMS.sub(MASK, text)
+    lowered = text.lower()
+    for words, pattern, stand_in in RULES:
+        if any(word in lowered for word in words):
+            text = re.sub(pattern, stand_in, text)
+    return text
 
 
 def _without_value(found: re.Match[str]) -> str:
@@ -107,6 +113,19 @@ def _without_value(found: re.Match[str]) -> str:
     else:
         value = f"{found['colon']}{found['mark']}{MASK}"
     return found["name"] + value
+
+
+RULES: tuple[tuple[tuple[str, ...], str, str | Callable[[re.Match[str]], str]], ...] = (
+    (("private key-----",), PRIVATE_KEY, rf"\1{MASK}\2"),
+    (("@",), USER_INFORMATION, rf"\g<scheme>{MASK}@"),
+    (("authorization", "bearer"), AUTHORIZATION, rf"\g<head>{MASK}"),
+    (("\x00",), IN_ENVIRON, rf"\g<head>{MASK}"),
+    (SECRET_WORDS, QUOTED_ASSIGNMENT, rf"\g<name>\g<between>\g<quote>{MASK}\g<quote>"),
+    (SECRET_WORDS, ASSIGNMENT, _without_value),
+    (("login",), NETRC, rf"\1{MASK}\2{MASK}"),
+    (FORM_WORDS, FORMS, MASK),
+)
+"""Words (in lower case) of which a text must hold one, the pattern that is then looked for, and its stand-in."""
 
 
 def mask_values(variables: Mapping[str, str]) -> dict[str, str]:
@@ -129,37 +148,38 @@ COMMON_NAMES = frozenset(_COMMON.split())
 
 KEPT_HOMES = frozenset({"", "/", "/root", "/home", "/nonexistent", "/tmp", "/usr", "/opt", "/var", "/mnt", "/data"})  # noqa: S108
 
-HOME_OF_ANYONE = re.compile(
+HOME_OF_ANYONE = (
     r"(?P<parent>(?<![\w.-])/home/|(?<![\w.-])/Users/|[A-Za-z]:(?:\\{1,4}|/)Users(?:\\{1,4}|/))"
     r"(?!(?:Public|Shared|Default|All Users|linuxbrew)\b)"
     r"(?P<name>[^\\/\s:;,'\"<>|\x00()\[\]]+(?: [^\\/\s:;,'\"<>|\x00]+(?=\\))?)"
 )
 
-VERSION_BEFORE = re.compile(
+VERSION_BEFORE = (
+    r"(?i)"
     r"(?:version|release|cuda|cudnn|cublas|curand|cusparse|cusolver|cufft|nvjitlink|cufile|nvtx|nccl|nvidia|driver"
-    r"|kernel|\bcu1\d|[=<>~!]=|requires|wheel|tensorrt)[^\n]*$",
-    re.IGNORECASE,
+    r"|kernel|\bcu1\d|[=<>~!]=|requires|wheel|tensorrt)[^\n]*$"
 )
-ADDRESS_BEFORE = re.compile(
+ADDRESS_BEFORE = (
+    r"(?i)"
     r"(?:://|@|\[|\binet |addr\w*\W{1,4}|\bhosts?\w*\W{1,4}|\bip\w*\W{1,4}|peer\W|proxy\W{1,4}|gateway\W{1,4}"
-    r"|server\W{1,4}|\b(?:from|to|via|src|connect\w*) |eth\w*:|\ben\w+:|\bib\w*:|\bbond\w*:)$",
-    re.IGNORECASE,
+    r"|server\W{1,4}|\b(?:from|to|via|src|connect\w*) |eth\w*:|\ben\w+:|\bib\w*:|\bbond\w*:)$"
 )
-ADDRESS_AFTER = re.compile(r"(?::\d{1,5}\b|<\d|/\d{1,2}\b)")
-IPV4 = re.compile(r"(?<![\w.-])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\w-]|\.\w)")
-IPV6 = re.compile(
+ADDRESS_AFTER = r"(?::\d{1,5}\b|<\d|/\d{1,2}\b)"
+IPV4 = r"(?<![\w.-])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\w-]|\.\w)"
+IPV6 = (
+    r"(?i)"
     r"(?<![\w:.])(?!2001:0?db8:)(?:fe[89ab][0-9a-f]|f[cd][0-9a-f]{2}|[23][0-9a-f]{3})"
-    r"(?=[0-9a-f:]*::|(?::[0-9a-f]{1,4}){7})(?::{1,2}[0-9a-f]{1,4}){1,7}(?:::)?(?:%\w+)?(?![\w:])",
-    re.IGNORECASE,
+    r"(?=[0-9a-f:]*::|(?::[0-9a-f]{1,4}){7})(?::{1,2}[0-9a-f]{1,4}){1,7}(?:::)?(?:%\w+)?(?![\w:])"
 )
-MAC = re.compile(
-    r"(?<![\w:-])(?!00.00.5e.00.53)[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE
+MAC = (
+    r"(?i)"
+    r"(?<![\w:-])(?!00.00.5e.00.53)[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}(?![\w:-])"
 )
-EMAIL = re.compile(
+EMAIL = (
     r"(?<![\w.+/@-])(?!git@)[\w.+-]{1,64}@(?!example\.org\b)(?:[A-Za-z0-9-]{1,63}\.){1,5}(?!service\b|socket\b|timer\b|target\b)"
     r"[A-Za-z]{2,24}(?![\w@])"
 )
-NETWORK_MOUNT = re.compile(r"( - (?:nfs4?|cifs|smb3|lustre|ceph|glusterfs|beegfs\w*|fuse\.sshfs) )\S+")
+NETWORK_MOUNT = r"( - (?:nfs4?|cifs|smb3|lustre|ceph|glusterfs|beegfs\w*|fuse\.sshfs) )\S+"
 
 
 class Redactor:
@@ -215,12 +235,12 @@ class Redactor:
         text = mask_secrets(text)
         for home, stand_in in self._homes:
             text = home.sub(stand_in, text)
-        text = HOME_OF_ANYONE.sub(r"\g<parent>user", text)
-        text = NETWORK_MOUNT.sub(r"\1server:/export", text)
-        text = EMAIL.sub("user@example.org", text)
-        text = IPV6.sub("2001:db8::1", text)
-        text = MAC.sub("00:00:5e:00:53:01", text)
-        text = IPV4.sub(lambda found: _address_or_version(found, name), text)
+        text = re.sub(HOME_OF_ANYONE, r"\g<parent>user", text)
+        text = re.sub(NETWORK_MOUNT, r"\1server:/export", text)
+        text = re.sub(EMAIL, "user@example.org", text)
+        text = re.sub(IPV6, "2001:db8::1", text)
+        text = re.sub(MAC, "00:00:5e:00:53:01", text)
+        text = re.sub(IPV4, lambda found: _address_or_version(found, name), text)
         for word, stand_in in self._words:
             text = word.sub(stand_in, text)
         return text
@@ -245,9 +265,9 @@ def _address_or_version(found: re.Match[str], name: str) -> str:
         return found[0]
     before = found.string[max(0, found.start() - 48) : found.start()]
     before = before.rpartition("\n")[2]
-    if ADDRESS_BEFORE.search(before[-24:]) or ADDRESS_AFTER.match(found.string, found.end()):
+    if re.search(ADDRESS_BEFORE, before[-24:]) or re.match(ADDRESS_AFTER, found.string[found.end() : found.end() + 8]):
         return "192.0.2.1"
-    if VERSION_BEFORE.search(f"{name} {before}"):
+    if re.search(VERSION_BEFORE, f"{name} {before}"):
         return found[0]
     return "192.0.2.1"
 
