@@ -254,10 +254,10 @@ def _no_python(wish: Wish, machine: Machine) -> Refusal:
 def _nothing_fits(wish: Wish, machine: Machine, pythons: list[str]) -> Refusal:
     """Say which framework has nothing, or that two do not live together, with what spoke against each build."""
     for item in _backends(wish):
-        if not any(_candidates(item, wish, machine, series) for series in pythons):
+        if not any(_candidates(item, wish, machine, series, 1) for series in pythons):
             refused = _grouped(
                 (build, _against(build, item.name, wish, machine, pythons[0]))
-                for build in _ordered(item.name, machine, wish)
+                for build in _ordered(item.name, machine, wish, pythons[0])
             )
             asked = f" {item.specifier}" if item.specifier else ""
             kind = "" if wish.accelerator == "auto" else f" for {wish.accelerator}"
@@ -384,12 +384,15 @@ def _accelerators(wish: Wish, machine: Machine) -> list[Accelerator]:
     return ["mps", "cpu"] if machine.platform == "macos_arm64" else ["cpu"]
 
 
-def _ordered(framework: FrameworkName, machine: Machine, wish: Wish) -> list[Build]:
-    """Return the builds for the accelerators to try, the most wanted first."""
+def _ordered(framework: FrameworkName, machine: Machine, wish: Wish, series: str) -> list[Build]:
+    """Return the builds for the accelerators to try, the most wanted first.
+
+    Before a build from an index that the user has not configured comes one that lies in a folder of the user's.
+    """
     tried = _accelerators(wish, machine)
 
     def rank(build: Build) -> tuple[int, bool, bool, Version, Version, bool]:
-        kept = build.index is not None and _held(framework, build, machine, None) is not None
+        kept = build.index is not None and _held(framework, build, machine, series) is not None
         runtime = _version(build.cuda or build.rocm or "0")
         priority = -tried.index(build.accelerator)
         return (priority, kept, build.verified, _version(build.version), runtime, build.index is None)
@@ -397,7 +400,7 @@ def _ordered(framework: FrameworkName, machine: Machine, wish: Wish) -> list[Bui
     return sorted((b for b in _published(framework, machine) if b.accelerator in tried), key=rank, reverse=True)
 
 
-def _held(framework: FrameworkName, build: Build, machine: Machine, series: str | None) -> HeldWheel | None:
+def _held(framework: FrameworkName, build: Build, machine: Machine, series: str) -> HeldWheel | None:
     """Return the wheel of a build that lies in a folder of the user's."""
     names = (_distribution(framework, build, ()),) if framework == "tensorflow" else DISTRIBUTIONS[framework]
     for wheel in machine.held:
@@ -405,7 +408,7 @@ def _held(framework: FrameworkName, build: Build, machine: Machine, series: str 
             wheel.name in names
             and _version(wheel.version) == _version(_installed_version(build))
             and (not wheel.platforms or build.platform in wheel.platforms)
-            and (series is None or not wheel.pythons or series in wheel.pythons)
+            and (not wheel.pythons or series in wheel.pythons)
         ):
             return wheel
     return None
@@ -416,19 +419,16 @@ def _installed_version(build: Build) -> str:
     return build.local_version if build.index is not None else build.version
 
 
-def _candidates(item: FrameworkWish, wish: Wish, machine: Machine, series: str) -> list[_Candidate]:
+def _candidates(
+    item: FrameworkWish, wish: Wish, machine: Machine, series: str, most: int | None = None
+) -> list[_Candidate]:
     """Return the builds of a framework that can be had and run with a Python, the most wanted first."""
-    found = [
+    found = (
         _Candidate(item.name, build, _held(item.name, build, machine, series) if build.index is not None else None)
-        for build in _ordered(item.name, machine, wish)
+        for build in _ordered(item.name, machine, wish, series)
         if not _against(build, item.name, wish, machine, series)
-    ]
-    # A wheel that is kept counts for the Python that it is for.
-    return sorted(
-        found,
-        key=lambda one: (-_accelerators(wish, machine).index(one.build.accelerator), one.held is not None),
-        reverse=True,
     )
+    return list(itertools.islice(found, most))
 
 
 def _against(build: Build, framework: FrameworkName, wish: Wish, machine: Machine, series: str) -> list[str]:
@@ -467,7 +467,7 @@ def _outside_of_what_is_asked(build: Build, framework: FrameworkName, wish: Wish
 
 def _in_words(build: Build, machine: Machine, reasons: list[str]) -> list[str]:
     """Return reasons in the words of this machine: which card, which driver."""
-    words = []
+    words: list[str] = []
     for reason in reasons:
         cards = [
             card
@@ -493,7 +493,8 @@ def _in_words(build: Build, machine: Machine, reasons: list[str]) -> list[str]:
 
 def _suite(wish: Wish, machine: Machine, series: str, python: InstalledPython | None) -> _Suite | None:
     """Return the most wanted builds that live in one environment with a Python; None where there are none."""
-    offered = [_candidates(item, wish, machine, series)[:FITTED] for item in _backends(wish)]
+    alone = len(wish.frameworks) == 1
+    offered = [_candidates(item, wish, machine, series, 1 if alone else FITTED) for item in _backends(wish)]
     for candidates in _combinations(offered):
         suite = _Suite(series, python, candidates)
         if not _clash(candidates, machine) and (not _wants_keras(wish) or _keras(wish, suite) is not None):
@@ -635,7 +636,7 @@ def _choice(candidate: _Candidate, wish: Wish, machine: Machine, series: str) ->
     passed_over = [
         (other, _against(other, candidate.framework, wish, machine, series))
         for other in sorted(
-            _ordered(candidate.framework, machine, wish), key=lambda one: _version(one.version), reverse=True
+            _ordered(candidate.framework, machine, wish, series), key=lambda one: _version(one.version), reverse=True
         )
         if _is_better(other, build, wish, machine)
     ]

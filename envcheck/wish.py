@@ -230,7 +230,7 @@ def requirement(line: Line) -> Requirement | None:
 
 def named(lines: tuple[Line, ...], *names: str) -> list[tuple[Requirement, str]]:
     """Return the requirements on some distributions, each with where it was written."""
-    wanted = {canonicalize_name(name) for name in names}
+    wanted = {canonicalize_name(name) for name in names} if lines else set()
     return [
         (found, line.source)
         for line in lines
