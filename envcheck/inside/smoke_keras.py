@@ -4,6 +4,7 @@ For `tf` it is the Keras that TensorFlow brings (2 or 3), for `keras` it is Kera
 """
 
 import os
+import sys
 
 PACKAGE = "tensorflow"
 
@@ -77,7 +78,7 @@ def choose_device(asked):
         used, index = ("/GPU:0", 0) if gpus else ("/CPU:0", 0)
     elif asked == "cpu":
         used, index, why = "/CPU:0", 0, ""
-    elif asked == "mps" and not (gpus and os.uname().sysname == "Darwin"):
+    elif asked == "mps" and not (gpus and sys.platform == "darwin"):
         raise refusal("device", "TensorFlow %s has no Metal device here" % tensorflow.__version__, "mps-unsupported")
     else:
         if not gpus:
@@ -134,7 +135,7 @@ def _plain_name(device):
     """Return `/job:localhost/replica:0/task:0/device:GPU:0` as `cuda:0`, any CPU as `cpu`."""
     kind, _, index = device.upper().replace("/DEVICE:", "/").rpartition("/")[2].partition(":")
     if kind == "GPU":
-        return ("mps" if os.uname().sysname == "Darwin" else "cuda") + ":" + (index or "0")
+        return ("mps" if sys.platform == "darwin" else "cuda") + ":" + (index or "0")
     return kind.lower()
 
 

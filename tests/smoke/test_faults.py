@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -232,7 +231,7 @@ def test_a_poor_terminal_or_a_poor_environment_shows_the_same_page(smoke, stub, 
 
 
 def test_a_terminal_gets_a_bar_and_its_cursor_back(start, stub):
-    terminal, side = pty.openpty()
+    terminal, side = pytest.importorskip("pty").openpty()
     variables = {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     with start(
         "--framework",
