@@ -14,13 +14,14 @@ INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inside")  # n
 
 LOADER = (
     "import sys;p=sys.argv.pop(1);u=list(sys.path);sys.path=[p.rpartition(sys.argv.pop(1))[0]]+[x for x in u if x];"
-    "import envcheck_channel;envcheck_channel.path=u;"
+    "b=sys.dont_write_bytecode;sys.dont_write_bytecode=True;"
+    "import envcheck_channel;envcheck_channel.path=u;sys.dont_write_bytecode=b;"
     "exec(compile(open(p,'rb').read(),p,'exec'),{'__name__':'__main__','__file__':p})"
 )
 """What the interpreter under test is told to run (any Python from 2.7 on).
 
 The script's own imports come from the standard library even where the working directory holds a file of the same
-name; `envcheck_channel.users_path()` then restores the path that the user's own `python -c` would have.
+name; nothing is written beside the scripts; `envcheck_channel.users_path()` then restores the path that the user's own `python -c` would have.
 """
 
 
