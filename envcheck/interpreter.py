@@ -21,7 +21,8 @@ LOADER = (
 """What the interpreter under test is told to run (any Python from 2.7 on).
 
 The script's own imports come from the standard library even where the working directory holds a file of the same
-name; nothing is written beside the scripts; `envcheck_channel.users_path()` then restores the path that the user's own `python -c` would have.
+name, and nothing is written beside the scripts; `envcheck_channel.users_path()` then restores the path that the user's
+own `python -c` would have.
 """
 
 
