@@ -242,13 +242,14 @@ def torch(
     architectures: list[str] | None = None,
     stderr: str = "",
     numpy: str = "2.3.3",
+    rocm: str = "",
 ) -> Answers:
     """Return what PyTorch says from inside, on these devices beside the CPU."""
     path = f"{ENVIRONMENT}/lib/python3.12/site-packages/torch/__init__.py"
     build = {
         "accelerator": accelerator,
         "cuda": cuda,
-        "rocm": "",
+        "rocm": rocm,
         "architectures": [],
         "cudnn": "",
         "nccl": "",
@@ -790,6 +791,54 @@ def slurm_without_gpu() -> Answers:
     }
 
 
+def radeon(*, open_to_user: bool = True) -> Answers:
+    """Return a desktop with a Radeon RX 7900 XTX and PyTorch for ROCm."""
+    address, node = "0000:03:00.0", "/dev/dri/renderD128"
+    rocm_device = {**cuda_device(0, "AMD Radeon RX 7900 XTX", "", 24), "kind": "rocm"}
+    build = "2.9.0+rocm6.4"
+    found = {
+        **linux(cpu="AMD Ryzen 9 7900X 12-Core Processor", cores=24, memory=64),
+        **python(("torch", build)),
+        "entries /sys/bus/pci/devices": [address],
+        f"read /sys/bus/pci/devices/{address}/uevent": {
+            "outcome": "ok",
+            "text": f"DRIVER=amdgpu\nPCI_CLASS=30000\nPCI_ID=1002:744C\nPCI_SLOT_NAME={address}\n",
+        },
+        "read /proc/modules": {"outcome": "ok", "text": "amdgpu 19644416 1 - Live 0x0\n"},
+        "status /dev/kfd": {**device("/dev/kfd", "0660", open_to_user=open_to_user), "group": "render"},
+        f"status {node}": {**device(node, "0660", open_to_user=open_to_user), "group": "render"},
+        "entries /dev/dri": ["card0", "renderD128"],
+        "entries /sys/class/kfd/kfd/topology/nodes": ["0", "1"],
+        "read /sys/class/kfd/kfd/topology/nodes/1/properties": {"outcome": "ok", "text": "gfx_target_version 110000\n"},
+        "entries /opt": ["rocm-6.4.1"],
+        "read /opt/rocm-6.4.1/.info/version": {"outcome": "ok", "text": "6.4.1-83\n"},
+        **torch(
+            *([rocm_device] if open_to_user else []),
+            version=build,
+            accelerator="rocm",
+            cuda="",
+            rocm="6.4.43484",
+            problem="" if open_to_user else "No HIP GPUs are available",
+        ),
+    }
+    if not open_to_user:
+        found["ask user_groups"] = ["user", "sudo"]
+    return found
+
+
+def conda() -> Answers:
+    """Return a machine without a GPU on which an active conda environment holds PyTorch."""
+    prefix = f"{HOME}/miniforge3/envs/vision"
+    return {
+        **linux(),
+        **python(("torch", "2.9.0"), kind="conda", prefix=prefix, base=prefix),
+        **variables(CONDA_PREFIX=prefix, CONDA_DEFAULT_ENV="vision"),
+        f"status {prefix}": folder(prefix),
+        f"space {prefix}": room(468, 210),
+        **torch(version="2.9.0", accelerator="cpu", cuda=""),
+    }
+
+
 def machines() -> dict[str, Answers]:
     """Return every composed machine as its file has it."""
     described = {
@@ -811,6 +860,9 @@ def machines() -> dict[str, Answers]:
         "kubernetes-pod-without-gpu": (pod_without_gpu(), "a pod without a GPU in a project that requires one"),
         "server-driver-too-old": (old_driver(), "driver 470 under a torch for CUDA 12.8"),
         "desktop-gtx-1080-ti": (pascal(), "a Pascal card under a torch that has no code for it"),
+        "desktop-radeon-7900-xtx": (radeon(), "a Radeon RX 7900 XTX with PyTorch for ROCm, all well"),
+        "desktop-radeon-closed-to-user": (radeon(open_to_user=False), "the user is not in the group render"),
+        "laptop-conda-without-gpu": (conda(), "an active conda environment, no GPU, all well"),
         "slurm-job-without-gpu": (slurm_without_gpu(), "a Slurm job that asked for no GPU"),
     }
     return {name: _file(answers, note) for name, (answers, note) in described.items()}
@@ -819,13 +871,15 @@ def machines() -> dict[str, Answers]:
 def _file(answers: Answers, note: str) -> Answers:
     project = answers["ask working_directory"]
     windows = answers["ask uname"]["system"] == "Windows"
-    program = f"{project}/.venv/" + ("Scripts/python.exe" if windows else "bin/python")
+    active = answers.get("getenv CONDA_PREFIX")
+    environment = active or f"{project}/.venv"
+    reason = "CONDA_PREFIX is set: an active conda environment" if active else "the working directory has a .venv"
     return {
         "format": FORMAT,
         "interpreter": {
-            "path": program,
-            "reason": "the working directory has a .venv",
-            "folder": f"{project}/.venv",
+            "path": f"{environment}/" + ("Scripts/python.exe" if windows else "bin/python"),
+            "reason": reason,
+            "folder": environment,
             "given": False,
         },
         "observations": dict(sorted((key, answer) for key, answer in answers.items() if answer is not None)),
