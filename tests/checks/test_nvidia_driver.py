@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pathlib
+import re
+
 import pytest
 from msgspec.structs import replace
 from nvidia_facts import CARD, CHECKS, DRIVER, NODES, NOT_LOADED, NVML, UBUNTU, first, log, report
 
 from envcheck.causes import CAUSES
+from envcheck.check import all_checks
 from envcheck.facts import DeviceNode, Library, NvidiaDriver, Nvml, Pci, PciDevice, Variables
 from envcheck.report import Severity
 
@@ -254,3 +258,14 @@ def test_the_words_of_nvidia_smi_alone_name_the_cause(message: str, exit_code: i
     driver = NvidiaDriver(smi_state="failed", smi_message=message, smi_exit_code=exit_code)
     found = first(driver=driver, nvml=None, pci=None, platform=None, python=None, kernel_log=None)
     assert found.cause == cause
+
+
+def test_the_page_of_gpu_health_names_only_checks_that_exist() -> None:
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "gpu-health.md").read_text(encoding="utf-8")
+    known = {check.id for check in all_checks()}
+    assert set(re.findall(r"`([a-z]+-[a-z-]+)`", page)) - known == set()
+
+
+def test_every_check_of_gpu_health_stands_on_its_page() -> None:
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "gpu-health.md").read_text(encoding="utf-8")
+    assert [check.id for check in CHECKS if check.area == "gpu health" and f"`{check.id}`" not in page] == []
