@@ -27,6 +27,7 @@ def containers(system: System) -> ContainerRuntime:
     configuration, path, problem = _daemon_configuration(system)
     toolkit = next((found for program in TOOLKIT_PROGRAMS if (found := system.which(program))), "")
     runtimes = configuration.get("runtimes")
+    settings: dict[str, Any] = {field: system.getenv(variable) or "" for field, variable in FIXED.items()}
     return ContainerRuntime(
         docker_path=docker,
         docker_socket=socket,
@@ -36,7 +37,7 @@ def containers(system: System) -> ContainerRuntime:
         default_runtime=str(configuration.get("default-runtime", "")),
         daemon_configuration_problem=problem,
         podman_path=system.which("podman") or "",
-        **{field: system.getenv(variable) or "" for field, variable in FIXED.items()},
+        **settings,
         sources={
             "docker_path": "PATH",
             "docker_socket": "DOCKER_HOST" if system.getenv("DOCKER_HOST") else "file system",

@@ -135,8 +135,8 @@ GPU 2: NVIDIA A100-SXM4-40GB (UUID: GPU is lost)
         ("Failed to initialize NVML: GPU access blocked by the operating system", "NVML_ERROR_OPERATING_SYSTEM"),
         (
             (
-                "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
-                "NVIDIA driver is installed and running."
+                "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the "
+                "latest NVIDIA driver is installed and running."
             ),
             "NVML_ERROR_DRIVER_NOT_LOADED",
         ),

@@ -189,7 +189,8 @@ def test_a_container_without_a_gpu_request_is_told_from_one_with_it() -> None:
 
 def test_variables_are_read_where_they_are_set_and_secrets_are_masked() -> None:
     known = facts(
-        "$ CUDA_VISIBLE_DEVICES=3 python train.py\nexport LD_LIBRARY_PATH=/opt/cuda/lib64\n$ echo $CUDA_HOME\n/opt/cuda\n"
+        "$ CUDA_VISIBLE_DEVICES=3 python train.py\nexport LD_LIBRARY_PATH=/opt/cuda/lib64\n"
+        "$ echo $CUDA_HOME\n/opt/cuda\n"
         "ENV PIP_EXTRA_INDEX_URL=https://user:pa55word@example.org/simple\nUNRELATED=1\n"
     )
     assert known.variables is not None
