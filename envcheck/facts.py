@@ -227,6 +227,10 @@ class Python(Group, frozen=True, kw_only=True):
         pip_version: empty where the environment has no pip.
         base_missing: folder of the base interpreter that pyvenv.cfg names and that is gone; empty where it is there.
         made_for_version: Python version that pyvenv.cfg was written for; empty where there is no such file.
+        project_tool: what keeps the environment in step with a project's lock file: `uv`, `poetry`, `pdm`, `pipenv`,
+            `pixi`; empty where nothing does.
+        project: folder of that project; empty where there is none.
+        conda_program: what changes a conda environment here: `conda`, `mamba`, `micromamba`; empty elsewhere.
     """
 
     path: str | None = None
@@ -254,6 +258,9 @@ class Python(Group, frozen=True, kw_only=True):
     pip_version: str | None = None
     base_missing: str | None = None
     made_for_version: str | None = None
+    project_tool: str | None = None
+    project: str | None = None
+    conda_program: str | None = None
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):

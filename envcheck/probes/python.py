@@ -27,12 +27,54 @@ def python(system: System, interpreter: Interpreter, deadline: float) -> dict[st
     found = msgspec.convert(
         {**known, "path": interpreter.path, "chosen_because": interpreter.reason, "state": "ok", "detail": ""}, Python
     )
+    tool, project = owner(system, found)
+    found = msgspec.structs.replace(
+        found, project_tool=tool, project=project, conda_program=conda_program(system, found)
+    )
     source = f"{interpreter.path} itself"
     groups: dict[str, Group] = {"python": msgspec.structs.replace(found, sources=_sources(Python, source))}
     listed = answer.last("packages")
     if listed is not None:
         groups["packages"] = packages_of(listed)
     return groups
+
+
+LOCKS = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm", "Pipfile.lock": "pipenv"}
+"""Lock file → the program that keeps an environment in step with it."""
+
+ENVIRONMENTS_OF = {"/pypoetry/virtualenvs/": "poetry", "/pdm/venvs/": "pdm"}
+"""Folder in which a program keeps environments of projects. Source: documentation of Poetry (`virtualenvs.path`) and of
+PDM (`venv.location`); Pipenv's names are those of the project's folder, under `virtualenvs` too."""
+
+
+def owner(system: System, python: Python) -> tuple[str, str]:
+    """Return the program that keeps an environment in step with a project's lock file, and the project's folder.
+
+    An environment belongs to the project in whose folder it lies, or, where the program keeps it elsewhere, to that of
+    the working directory.
+    """
+    prefix = (python.prefix or "").replace("\\", "/")
+    pixi, found, _ = prefix.partition("/.pixi/envs/")
+    if found:
+        return "pixi", pixi
+    if python.environment_kind not in {"venv", "virtualenv", "uv"}:
+        return "", ""
+    for lock, tool in LOCKS.items():
+        if system.status(f"{posixpath.dirname(prefix)}/{lock}").kind == "file":
+            return tool, posixpath.dirname(prefix)
+    here = system.ask("working_directory") or ""
+    for folder, tool in ENVIRONMENTS_OF.items():
+        lock = next(name for name, owned_by in LOCKS.items() if owned_by == tool)
+        if folder in prefix and here and system.status(f"{here}/{lock}").kind == "file":
+            return tool, here
+    return "", ""
+
+
+def conda_program(system: System, python: Python) -> str:
+    """Return the program that changes a conda environment on this machine; empty for other environments."""
+    if python.environment_kind != "conda":
+        return ""
+    return next((name for name in ("conda", "mamba", "micromamba") if system.which(name)), "conda")
 
 
 def packages_of(said: dict[str, Any]) -> Packages:
