@@ -17,20 +17,24 @@ from envcheck.doctor import diagnose, examine
 from envcheck.probe import all_probes
 from envcheck.recording import load
 from envcheck.render import terminal
+from envcheck.report import Report
 
 HERE = pathlib.Path(__file__).resolve().parent
 WIDTH = 100
 
 
-def page_of(recording: pathlib.Path) -> str:
-    """Return the page that a recorded machine gives."""
+def report_on(recording: pathlib.Path) -> Report:
+    """Return the report on a recorded machine."""
     recorded = load(str(recording))
     quick = bool(recorded.options.get("quick"))
     examined = examine(recorded.system, recorded.interpreter, all_probes(), quick=quick)
-    report = diagnose(
-        examined.facts, examined.probes, all_checks(), read(recorded.system, [], []), {"quick": quick} if quick else {}
-    )
-    lines = terminal.page(report, width=WIDTH).splitlines(keepends=True)
+    intent = read(recorded.system, [], [])
+    return diagnose(examined.facts, examined.probes, all_checks(), intent, {"quick": quick} if quick else {})
+
+
+def page_of(recording: pathlib.Path) -> str:
+    """Return the page that a recorded machine gives."""
+    lines = terminal.page(report_on(recording), width=WIDTH).splitlines(keepends=True)
     # How many checks passed says nothing of a machine, and changes with every check that is added.
     return "".join(line for line in lines if not line.startswith("  checks  "))
 

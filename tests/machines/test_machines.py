@@ -14,6 +14,44 @@ HERE = pathlib.Path(__file__).parent
 RECORDINGS = sorted(HERE.glob("*.json"))
 
 
+ANSWERS = {
+    "address-space-limited": "cgroup-limit",
+    "base-interpreter-gone": "virtualenv-broken",
+    "cpu-quota-half-a-core": "thread-oversubscription",
+    "cudnn-files-gone": "broken-install",
+    "damaged-metadata": "broken-install",
+    "desktop-driver-updated-without-reboot": "driver-library-mismatch",
+    "desktop-gtx-1080-ti": "gpu-arch-not-in-build",
+    "desktop-nouveau": "nouveau-loaded",
+    "desktop-radeon-closed-to-user": "rocm-permission",
+    "desktop-without-driver": "driver-missing",
+    "docker-gpu-not-requested": "container-gpu-not-requested",
+    "docker-lost-gpu": "container-lost-gpu",
+    "docker-shm-64m": "shm-too-small",
+    "jupyter-kernel-gone": "jupyter-kernel-mismatch",
+    "kubernetes-pod-without-gpu": "kubernetes-device-plugin",
+    "laptop-secure-boot": "secure-boot-blocks-driver",
+    "mac-m2-intel-python": "cpu-arch-emulated",
+    "node-8-h100-memory-fault": "gpu-memory-fault",
+    "omp-num-threads-64": "thread-oversubscription",
+    "open-files-64": "open-files-limit",
+    "pids-limit-60": "cgroup-limit",
+    "python-2.7": "python-version-unsupported",
+    "pythonpath-before-environment": "shadowed-module",
+    "server-driver-too-old": "driver-too-old",
+    "slurm-job-without-gpu": "scheduler-allocation",
+    "tensorflow-in-200m": "cgroup-limit",
+    "tmp-full": "disk-full",
+    "torch-py-in-the-folder": "shadowed-module",
+    "workstation-gpu-off-the-bus": "gpu-fell-off-bus",
+    "wsl2-linux-driver": "wsl-driver-misinstalled",
+}
+"""Machine → what is wrong with it.  All others are well: nothing graver than a note may be said of them.
+
+These stand beside the pages because a page can be refreshed without being read.
+"""
+
+
 def program(name):
     description = importlib.util.spec_from_file_location(f"machines_{name}", HERE / f"{name}.py")
     assert description is not None
@@ -33,6 +71,13 @@ def test_a_recorded_machine_gets_the_report_that_was_reviewed(recording, refresh
     assert refresh.page_of(recording) == recording.with_suffix(".txt").read_text(encoding="utf-8"), (
         "the report of this machine changed: review it with `make machines` and git diff"
     )
+
+
+@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem)
+def test_the_first_thing_that_is_said_of_a_machine_is_what_is_wrong_with_it(recording, refresh):
+    grave = [finding for finding in refresh.report_on(recording).findings if finding.severity.value != "note"]
+    answer = ANSWERS.get(recording.stem)
+    assert [finding.cause for finding in grave[:1]] == ([answer] if answer else [])
 
 
 def test_there_are_twenty_machines_and_each_has_its_page():
