@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Iterator
 from functools import lru_cache
@@ -154,40 +155,49 @@ def conflicts_of(packages: Packages, askers: Collection[str] | None = None) -> l
         askers: names of the distributions whose requirements are judged; None judges all.
     """
     present = {package.name: package.version for package in packages.installed or []}
-    asked, extras = _asked(packages, askers)
+    extras = _extras(packages)
     found = []
-    for package, line, requirement in asked:
-        if not _applies(requirement, packages.markers, extras.get(package.name, set())):
+    for package in packages.installed or []:
+        if askers is not None and package.name not in askers:
             continue
-        name = _normalised(requirement.name)
-        version = present.get(name) or next((present[twin] for twin in TWINS.get(name, ()) if twin in present), "")
-        if not version or not _accepts(requirement, version):
-            wanted = line.partition(";")[0].strip()
-            found.append(Conflict(package.name, package.version, wanted, name, version))
+        for line, requirement in _parsed(package, packages.markers, extras.get(package.name, set())):
+            name = _normalised(requirement.name)
+            version = present.get(name) or next((present[twin] for twin in TWINS.get(name, ()) if twin in present), "")
+            if not version or not _accepts(requirement, version):
+                wanted = line.partition(";")[0].strip()
+                found.append(Conflict(package.name, package.version, wanted, name, version))
     return found + (_wrong_python(packages) if askers is None else [])
 
 
-def _asked(
-    packages: Packages, askers: Collection[str] | None
-) -> tuple[list[tuple[Package, str, Requirement]], dict[str, set[str]]]:
-    """Return the requirements of the askers, and for each distribution the extras that anybody asks of it."""
+def _extras(packages: Packages) -> dict[str, set[str]]:
+    """Return for each distribution the extras that a requirement which applies asks of it.
+
+    An extra may ask for another one, also of its own package (`dev` for `x[test]`): it counts once it was asked for.
+    """
+    with_brackets = [
+        msgspec.structs.replace(package, requires=[line for line in package.requires if "[" in line])
+        for package in packages.installed or []
+    ]
+    extras: dict[str, set[str]] = {}
+    known = -1
+    while known != (known := sum(map(len, extras.values()))):
+        for package in with_brackets:
+            for _, requirement in _parsed(package, packages.markers, extras.get(package.name, set())):
+                extras.setdefault(_normalised(requirement.name), set()).update(requirement.extras)
+    return extras
+
+
+def _parsed(package: Package, markers: dict[str, str] | None, extras: set[str]) -> Iterator[tuple[str, Requirement]]:
+    """Yield the requirements of a distribution that apply, each with its line; what cannot be read is left out."""
     from packaging.requirements import InvalidRequirement
 
-    asked: list[tuple[Package, str, Requirement]] = []
-    extras: dict[str, set[str]] = {}
-    for package in packages.installed or []:
-        counts = askers is None or package.name in askers
-        for line in package.requires:
-            if not counts and "[" not in line:
-                continue
-            try:
-                requirement = _requirement(line)
-            except InvalidRequirement:
-                continue
-            if counts:
-                asked.append((package, line, requirement))
-            extras.setdefault(_normalised(requirement.name), set()).update(requirement.extras)
-    return asked, extras
+    for line in package.requires:
+        if not extras and "extra ==" in line:
+            continue
+        with contextlib.suppress(InvalidRequirement):
+            requirement = _requirement(line)
+            if _applies(requirement, markers, extras):
+                yield line, requirement
 
 
 @lru_cache(maxsize=8192)

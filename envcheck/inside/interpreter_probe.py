@@ -364,12 +364,14 @@ def packages(path, listings):
 
 def without_unasked_extras(found):
     """Return distributions without the requirements of extras that no other distribution asks for."""
-    asked = set()
-    for package in found:
-        for line in package["requires"]:
-            name, bracket, _ = line.partition(";")[0].partition("[")
-            if bracket:
-                asked.add(normalised(name.strip()))
+    asked, before = set(), None
+    while before != len(asked):
+        before = len(asked)
+        for package in found:
+            for line in package["requires"]:
+                name, bracket, _ = line.partition(";")[0].partition("[")
+                if bracket and ("extra ==" not in line or package["name"] in asked):
+                    asked.add(normalised(name.strip()))
     for package in found:
         if package["name"] not in asked:
             package["requires"] = [line for line in package["requires"] if "extra ==" not in line]

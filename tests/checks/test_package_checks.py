@@ -96,6 +96,21 @@ def test_an_extra_counts_where_another_package_asks_for_it() -> None:
     assert "needs c>=9" in finding.title
 
 
+def test_an_extra_that_only_another_unasked_extra_asks_for_does_not_count() -> None:
+    packages = installed(
+        package("a", "1", "b; extra == 'test'", "a[test]; extra == 'dev'"), package("c", "1", "a[dev]; extra == 'all'")
+    )
+    assert run_check(requirements_hold, packages=packages, python=PYTHON)[1] == []
+
+
+def test_an_extra_that_an_asked_extra_asks_for_counts() -> None:
+    packages = installed(
+        package("a", "1", "b; extra == 'test'", "a[test]; extra == 'dev'"), package("c", "1", "a[dev]")
+    )
+    _, (finding,) = run_check(requirements_hold, packages=packages, python=PYTHON)
+    assert "needs b" in finding.title
+
+
 def test_a_twin_that_provides_the_same_modules_counts_as_the_package() -> None:
     packages = installed(
         package("tool", "1", "tensorflow>=2.10", "opencv-python"),
