@@ -21,8 +21,8 @@ WINDOW_AFTER = 1600
 OCCURRENCES = 40
 """Places of one literal that are looked at; a log repeats itself."""
 
-KEPT = 3
-"""Messages of one family that are kept."""
+KEPT = 5
+"""Messages of one family that are kept; of those that name the same, the first."""
 
 TEXT_LIMIT = 500
 
@@ -33,6 +33,9 @@ ALARMING = (
     "error", "fail", "xid", "nvrm", "killed", "out of memory", "not found", "cannot", "denied", "unable", "mismatch",
     "no space", "timed out", "unsupported", "no such file", "incompatible", "invalid",
 )  # fmt: skip
+
+DIGITS = "0123456789"
+"""Groups `symbol` and `symbol2` of one expression name the same thing."""
 
 UPPER_TO_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
@@ -46,18 +49,17 @@ def recognise(lines: Sequence[str], sources: Sequence[str]) -> list[Message]:
     """
     if sum(map(len, lines)) > WHOLE:
         lines, sources = _alarming(lines, sources)
-    text = "\n".join(lines)
+    text = "\n".join(_without_code(lines))
     lower = text.lower()
     if len(lower) != len(text):
         lower = text.translate(UPPER_TO_LOWER)
-    flat = text.replace("\n", " ")
     flat_lower = lower.replace("\n", " ")
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line) + 1)
     found: list[tuple[int, Message]] = []
     for row in families().values():
-        for begin, end, values in _places(row, text, flat, flat_lower):
+        for begin, end, values in _places(row, text, flat_lower):
             first = bisect.bisect_right(starts, begin) - 1
             last = max(first, bisect.bisect_right(starts, max(begin, end - 1)) - 1)
             shown = "\n".join(line.strip() for line in lines[first : last + 1])[:TEXT_LIMIT]
@@ -66,15 +68,15 @@ def recognise(lines: Sequence[str], sources: Sequence[str]) -> list[Message]:
     return [message for _, message in found]
 
 
-def _places(row: Family, text: str, flat: str, flat_lower: str) -> list[tuple[int, int, dict[str, str]]]:
+def _places(row: Family, text: str, flat_lower: str) -> list[tuple[int, int, dict[str, str]]]:
     """Return where a family's texts stand: begin, end, and what they name; the first ones and the last."""
-    places: dict[int, tuple[int, int, dict[str, str]]] = {}
+    places: dict[object, tuple[int, int, dict[str, str]]] = {}
     for hint in row.hints:
         position, seen = flat_lower.find(hint), 0
         while position >= 0 and seen < OCCURRENCES and len(places) < KEPT:
-            place = _place(row, text if row.lines else flat, position, len(hint))
+            place = _place(row, text, position, len(hint))
             if place is not None:
-                places.setdefault(place[0], place)
+                places.setdefault(tuple(place[2].items()) or place[0], place)
             seen += 1
             position = flat_lower.find(hint, max(position + len(hint), place[1] if place else 0))
     return list(places.values())
@@ -101,13 +103,44 @@ def _place(row: Family, text: str, position: int, length: int) -> tuple[int, int
         best = expression.search(window)
     if best is None:
         return None
-    values = {name: value.strip() for name, value in best.groupdict().items() if value is not None}
+    values = {name.rstrip(DIGITS): value.strip() for name, value in best.groupdict().items() if value is not None}
     return best.start() + offset, best.end() + offset, values
 
 
 @cache
 def _compiled(pattern: str, lines: bool) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE | (re.MULTILINE if lines else 0))
+    if not lines:
+        # Terminals wrap lines at blanks.
+        pattern = pattern.replace(" ", r"\s")
+    return re.compile(pattern, re.IGNORECASE | re.MULTILINE | re.DOTALL)
+
+
+FRAME = re.compile(r'^\s*(?:\S+ )?File "[^"]{1,400}", line \d+, in ')
+"""A frame of a traceback; the line of source code stands below it. Source: CPython, Lib/traceback.py."""
+
+NUMBERED = re.compile(r"^\s*(?:-+> ?\d+|\d{1,5}) {1,}(?!\|)[^|]*$")
+"""A line of source code in IPython's tracebacks, `---> 12 f(x)` or `     11 x = 1`. Source: IPython, ultratb.py."""
+
+NUMBERED_HEAD = re.compile(r"^(?:\S*/\S+ in \S+\(|<ipython-input|File \S+:\d+, in |(?:Cell|Input) In ?\[|-{5,}> \d)")
+
+
+def _without_code(lines: Sequence[str]) -> list[str]:
+    """Return lines with the source code that tracebacks quote blanked out: what a program could say, it did not say."""
+    cleaned = list(lines)
+    in_notebook = False
+    for index, line in enumerate(lines):
+        if FRAME.match(line) and index + 1 < len(lines) and not FRAME.match(lines[index + 1]):
+            following = lines[index + 1]
+            # A wrapped frame, or none at all: code is indented deeper than its frame.
+            if len(following) - len(following.lstrip()) > len(line) - len(line.lstrip()):
+                cleaned[index + 1] = " " * len(following)
+        if NUMBERED_HEAD.match(line) or line.startswith("---> "):
+            in_notebook = True
+        if in_notebook and NUMBERED.match(line):
+            cleaned[index] = " " * len(line)
+        elif line.strip() and not line.startswith((" ", "\t")) and re.match(r"[\w.]+(?:Error|Exception|Warning)\b", line):
+            in_notebook = False
+    return cleaned
 
 
 def _alarming(lines: Sequence[str], sources: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -114,7 +114,70 @@ def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
             yield from _out_of_memory(message.values)
         if message.family == "pip-no-matching-distribution":
             yield from _no_matching(message.values)
+        if message.family == "no-module-named" and _is_installed(message.values.get("module", ""), facts):
+            yield "text:module-is-installed"
     yield from _python(messages, facts)
+    yield from _wheels(messages)
+    yield from _skew(messages)
+    yield from _step_times(messages)
+    yield from _branches(facts)
+
+
+def _is_installed(module: str, facts: Facts) -> bool:
+    installed = facts.packages.installed if facts.packages is not None else None
+    if not installed or not module:
+        return False
+    from envcheck.compat import packages  # noqa: PLC0415 - only where a module is missing
+
+    top = module.partition(".")[0]
+    row = packages.distribution_of_import(top)
+    names = {packages.normalised(top), packages.normalised(row.distribution if row else top)}
+    return any(packages.normalised(package.name) in names for package in installed)
+
+
+def _wheels(messages: Sequence[Message]) -> Iterator[str]:
+    """Compare the CUDA version of the index that was named with that of the wheels that came."""
+    asked = {message.values["asked"] for message in messages if message.values.get("asked")}
+    came = {message.values["came"] for message in messages if message.values.get("came")}
+    if asked and came and not {cuda[:2] for cuda in asked} & {cuda[:2] for cuda in came}:
+        yield "text:index-and-wheels-differ"
+
+
+def _skew(messages: Sequence[Message]) -> Iterator[str]:
+    """Find one thing of which several versions are told."""
+    versions: dict[str, set[str]] = {}
+    for message in messages:
+        item, version = message.values.get("item"), message.values.get("item_version")
+        if item and version:
+            versions.setdefault(item.lower(), set()).add(version)
+    if any(len(found) > 1 for found in versions.values()):
+        yield "text:several-versions-of-one-thing"
+
+
+def _step_times(messages: Sequence[Message]) -> Iterator[str]:
+    """Compare the time that steps wait for data with the time that they take."""
+    steps = [message.values for message in messages if message.family == "step-times"]
+    try:
+        pairs = [(float(values["step"]), float(values["data"])) for values in steps]
+    except (KeyError, ValueError):
+        return
+    if any(step > 0.05 and data > 0.6 * step for step, data in pairs):
+        yield "text:data-time-dominates"
+
+
+WINDOWS_BRANCHES = {551: 550, 552: 550, 553: 550, 556: 555, 565: 560, 566: 560, 571: 570, 572: 570, 573: 570, 576: 575, 577: 575, 581: 580, 582: 580, 591: 590}
+"""Windows drivers of one branch carry several major numbers. Source: NVIDIA's Windows driver release notes."""
+
+
+def _branches(facts: Facts) -> Iterator[str]:
+    driver, nvml = facts.driver, facts.nvml
+    library = driver.library_version if driver is not None else None
+    running = (nvml.driver_version if nvml is not None else None) or (driver.smi_driver_version if driver else None)
+    if not library or not running:
+        return
+    numbers = [int(version.split(".")[0]) for version in (library, running) if version.split(".")[0].isdigit()]
+    if len(numbers) == 2 and len({WINDOWS_BRANCHES.get(number, number) for number in numbers}) == 2:
+        yield "text:smi-and-driver-of-different-branches"
 
 
 def _out_of_memory(values: dict[str, str]) -> Iterator[str]:

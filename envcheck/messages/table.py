@@ -33,10 +33,10 @@ class Family(msgspec.Struct, frozen=True):
     Attributes:
         id: name of the family.
         hints: lower-case literals, one of which stands in every text of the family.
-        pattern: regular expression (case does not matter) near the hint; empty where the hint says it all. It sees
-            line ends as blanks, for terminals wrap lines.
+        pattern: regular expression (case does not matter, `.` takes line ends too) near the hint; empty where the hint
+            says it all. A blank in it matches a line end as well, for terminals wrap lines.
         unless: regular expression; where it matches near the hint, the text is not of the family.
-        lines: the pattern sees line ends; `^` and `$` match there.
+        lines: a blank in the pattern matches blanks only.
         cause: slug of the vocabulary; empty where the text is only context for rules.
         confidence: `certain`, `likely` or `possible`.
         weight: 1 to 100, how much the text speaks for its cause; 0 = as the confidence says.
