@@ -59,15 +59,15 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/package: pyproject.toml $(STAMPS)/venv
-	$(BIN)/python -m pip install --editable .
+	$(BIN)/python -m pip install --config-settings editable_mode=compat --editable .
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/package
-	$(BIN)/python -m pip install --editable '.[test]'
+	$(BIN)/python -m pip install --config-settings editable_mode=compat --editable '.[test]'
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/test
-	$(BIN)/python -m pip install --editable '.[test,lint]'
+	$(BIN)/python -m pip install --config-settings editable_mode=compat --editable '.[test,lint]'
 	@touch $@
 
 $(STAMPS)/stacks: $(STAMPS)/package environments/install.py $(STACKS:%=environments/%/requirements.txt)
