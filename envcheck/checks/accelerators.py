@@ -10,10 +10,10 @@ from envcheck.checks.nvidia_context import (
     gpus_on_bus,
     in_container,
     in_wsl,
-    install_framework,
     label,
     version_of,
 )
+from envcheck.checks.nvidia_remedies import install_framework
 from envcheck.facts import Facts, Framework, OtherAccelerators, need
 from envcheck.intent import Intent
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity, seen

@@ -1,10 +1,11 @@
-"""CUDA between driver and framework: builds, code for the card, visible devices, cuDNN, toolkits."""
+"""Frameworks' builds for CUDA: do they fit the driver, the card and cuDNN."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from envcheck import cures
 from envcheck.check import check
 from envcheck.checks.nvidia_context import (
     FRAMEWORK_GPU_UNUSABLE,
@@ -19,14 +20,20 @@ from envcheck.checks.nvidia_context import (
     gpus_on_bus,
     in_container,
     in_wsl,
-    install_framework,
     label,
     no_gpu_on_bus,
-    requires_gpu,
-    update_driver,
     working_gpus,
 )
-from envcheck.facts import CudaToolkits, Facts, Framework, Gpu, NvidiaDriver, Variables, need
+from envcheck.checks.nvidia_remedies import (
+    install_framework,
+    update_driver,
+)
+from envcheck.facts import (
+    Facts,
+    Framework,
+    NvidiaDriver,
+    need,
+)
 from envcheck.intent import Intent
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity, seen
 
@@ -250,7 +257,7 @@ def framework_build_matches_accelerator(facts: Facts, intent: Intent) -> Iterato
         kind = accelerator_of(framework, facts)
         if kind in {None, "cuda"}:
             continue
-        required = _required(framework, intent)
+        required = requires_gpu_of(framework, intent)
         others = kind != "cpu"
         name = framework.name or ""
         if others and (facts.accelerators and facts.accelerators.amd_devices):
@@ -288,272 +295,10 @@ def _windows_tensorflow(framework: Framework, facts: Facts) -> list[Remedy]:
     ]
 
 
-def _required(framework: Framework, intent: Intent) -> bool:
+def requires_gpu_of(framework: Framework, intent: Intent) -> bool:
+    """Tell whether declared intent asks that a framework computes on a GPU."""
     wanted = "torch.cuda" if framework.name == "torch" else "tensorflow.gpu"
     return any(requirement.text.strip().lower().startswith(wanted) for requirement in intent.requirements)
-
-
-SEES_CAUSES = [
-    "driver-too-old",
-    "cuda-libraries-missing",
-    "visible-devices-masked",
-    "device-permission",
-    "device-nodes-missing",
-    "fabric-manager-down",
-    "driver-library-mismatch",
-    "libcuda-stub-or-duplicate",
-    "gpu-in-use",
-    "gpu-not-in-compute-mode",
-    "gpu-arch-not-in-build",
-    "gpu-out-of-memory",
-    "gpu-memory-fault",
-    "gpu-hardware-fault",
-    "gpu-fell-off-bus",
-    "driver-not-loaded",
-    "container-image-cuda-too-new",
-    "cudnn-version-mismatch",
-    "cuda-library-conflict",
-    "driver-hung",
-    "user-code",
-]
-"""What the error with which a framework starts CUDA can speak for: see the table cuda_errors."""
-
-
-@check(area="cuda", causes=SEES_CAUSES)
-def torch_sees_gpu(torch: Framework, facts: Facts, intent: Intent) -> Iterator[Finding]:
-    """A PyTorch build for CUDA sees the GPU that the driver reports.
-
-    Why: this is a consequence, and stands alone only where no deeper check explains it; the error with which CUDA
-    starts then names the layer.
-    If not: read the error; try again after a restart, in a fresh shell without LD_LIBRARY_PATH.
-    Source: CUDA Runtime API, error types; table cuda_errors.
-    """
-    yield from _sees_gpu(torch, facts, intent)
-
-
-@check(area="cuda", causes=SEES_CAUSES)
-def tensorflow_sees_gpu(tensorflow: Framework, facts: Facts, intent: Intent) -> Iterator[Finding]:
-    """A TensorFlow build for CUDA sees the GPU that the driver reports.
-
-    Why: this is a consequence, and stands alone only where no deeper check explains it. TensorFlow leaves out all GPUs
-    when one of the CUDA libraries that it loads is not found, and says so in one line of its log.
-    If not: install the CUDA libraries with the extra `and-cuda`, or put those of the toolkit where the loader looks.
-    Source: TensorFlow, "Install with pip"; stream_executor's messages "Cannot dlopen some GPU libraries".
-    """
-    yield from _sees_gpu(tensorflow, facts, intent)
-
-
-def _sees_gpu(framework: Framework, facts: Facts, intent: Intent) -> Iterator[Finding]:
-    if accelerator_of(framework, facts) != "cuda" or not has_gpu(facts) or framework.state != "ok":
-        return
-    if need(framework.sees_gpu, f"{framework.name}.sees_gpu"):
-        return
-    value = (facts.variables.values or {}).get("CUDA_VISIBLE_DEVICES") if facts.variables else None
-    if value is not None and hides_all(value) and not (requires_gpu(intent) or _required(framework, intent)):
-        # The user asks for the CPU.
-        return
-    words = framework.gpu_error or ""
-    cause, meaning = cause_of_words(words)
-    python = (facts.python.path if facts.python else None) or "python"
-    libraries = "dlopen" in words or "Could not load dynamic library" in words
-    remedies = []
-    if libraries:
-        cause = "cuda-libraries-missing"
-        repair = install_framework(framework, facts)
-        remedies = [repair] if repair else []
-    yield Finding(
-        cause=cause or "cuda-libraries-missing",
-        severity=Severity.ERROR,
-        confidence=Confidence.LIKELY if cause else Confidence.POSSIBLE,
-        title=f"{label(framework)} sees no GPU" + (f": {words.splitlines()[0][:160]}" if words else ""),
-        evidence=[
-            *seen(framework, "sees_gpu", "cuda"),
-            *([Evidence(words[:600], framework.sources.get("gpu_error", framework.name or ""))] if words else []),
-            *(Evidence(f"the driver reports {gpu.name}", "NVML") for gpu in working_gpus(facts)[:2]),
-        ],
-        explains=[f"{framework.name}-computes"],
-        remedies=remedies
-        or [
-            Remedy(
-                action="Try it in a fresh shell, where no variable hides a device or names another library",
-                commands=[f"env -u LD_LIBRARY_PATH -u CUDA_VISIBLE_DEVICES {python} -c {_question(framework)}"],
-                safe=True,
-                changes="nothing",
-            )
-        ],
-        detail=meaning,
-        links=guides(framework),
-    )
-
-
-def _question(framework: Framework) -> str:
-    if framework.name == "torch":
-        return "'import torch; torch.cuda.init(); print(torch.cuda.device_count())'"
-    return "'import tensorflow as tf; print(tf.config.list_physical_devices())'"
-
-
-def cause_of_words(words: str) -> tuple[str, str]:
-    """Return the likeliest cause that CUDA's error in a text names, and what it means; empty where it names none."""
-    if not words:
-        return "", ""
-    if MESSAGE_TOO_OLD.search(words):
-        return "driver-too-old", ""
-    from envcheck.compat import cuda_errors
-
-    for row in cuda_errors.in_text(words):
-        if row.causes:
-            return row.causes[0], row.meaning
-    return "", ""
-
-
-@check(area="cuda", causes=SEES_CAUSES)
-def torch_computes(torch: Framework) -> Iterator[Finding]:
-    """PyTorch computes a small matrix product rightly on every GPU that it sees.
-
-    Why: seeing a device is not using it: missing code for the card, taken memory, a broken cuDNN or a broken card show
-    at the first kernel.
-    If not: the error names the layer.
-    Source: CUDA Runtime API, error types; table cuda_errors.
-    """
-    yield from _computes(torch)
-
-
-@check(area="cuda", causes=SEES_CAUSES)
-def tensorflow_computes(tensorflow: Framework) -> Iterator[Finding]:
-    """TensorFlow computes a small matrix product rightly on every GPU that it sees.
-
-    Why: seeing a device is not using it: missing code for the card, taken memory, a broken cuDNN or a broken card show
-    at the first kernel.
-    If not: the error names the layer.
-    Source: CUDA Runtime API, error types; table cuda_errors.
-    """
-    yield from _computes(tensorflow)
-
-
-def _computes(framework: Framework) -> Iterator[Finding]:
-    hung = framework.state in {"timeout", "crash"} and framework.stage in {"devices", "compute"}
-    if hung and framework.sees_gpu is not False:
-        doing = "looks for devices" if framework.stage == "devices" else "computes"
-        how = "does not come back" if framework.state == "timeout" else f"is ended by {framework.signal or 'a crash'}"
-        yield Finding(
-            cause="driver-hung" if framework.state == "timeout" else "gpu-hardware-fault",
-            severity=Severity.ERROR,
-            confidence=Confidence.POSSIBLE,
-            title=f"{label(framework)} {how} while it {doing}",
-            evidence=seen(framework, "state", "stage", "signal", "stderr"),
-            remedies=[
-                Remedy(
-                    action="Read the kernel log for an Xid or a blocked task",
-                    commands=["sudo dmesg | grep -iE 'xid|nvrm|blocked for more|amdgpu'"],
-                    changes="nothing",
-                )
-            ],
-        )
-    for device in framework.devices or []:
-        if device.computed is not False or device.kind == "cpu":
-            continue
-        cause, meaning = cause_of_words(device.error)
-        if not cause and re.search(r"out of memory|OOM|RESOURCE_EXHAUSTED", device.error):
-            cause = "gpu-in-use"
-        if cause == "gpu-out-of-memory":
-            # Sixteen rows and columns fit on every card: somebody else has the memory.
-            cause = "gpu-in-use"
-        first = device.error.splitlines()[0][:160] if device.error else "the product came out wrong"
-        yield Finding(
-            cause=cause or "gpu-hardware-fault",
-            severity=Severity.ERROR,
-            confidence=Confidence.LIKELY if cause else Confidence.POSSIBLE,
-            title=f"{label(framework)} cannot compute on {device.model or device.name}: {first}",
-            evidence=[Evidence(device.error[:600] or "wrong result", f"{framework.name}, {device.name}")],
-            detail=meaning,
-            remedies=[
-                Remedy(
-                    action="See who uses the GPU and what the driver says of it",
-                    commands=["nvidia-smi"],
-                    changes="nothing",
-                )
-            ],
-        )
-
-
-@check(area="cuda", causes=["visible-devices-masked"])
-def cuda_visible_devices_name_gpus(variables: Variables, facts: Facts, intent: Intent) -> Iterator[Finding]:
-    """CUDA_VISIBLE_DEVICES names GPUs that this machine has.
-
-    Why: programs see the listed devices alone. CUDA reads the list up to the first entry that names none and ignores
-    the rest, so that a wrong index, an empty value or -1 leaves no GPU, without any message.
-    If not: unset the variable or name devices by index or UUID as `nvidia-smi -L` lists them. Indices follow CUDA's
-    own order (fastest first) unless CUDA_DEVICE_ORDER is PCI_BUS_ID.
-    Source: CUDA C++ Programming Guide, "CUDA environment variables".
-    """
-    values = need(variables.values, "variables")
-    value = values.get("CUDA_VISIBLE_DEVICES")
-    gpus = working_gpus(facts)
-    if value is None or not gpus or (facts.nvml and not facts.nvml.gpus_complete):
-        return
-    seen_devices, wrong = visible(value, gpus)
-    if not wrong and seen_devices:
-        return
-    hidden = hides_all(value)
-    if hidden and not requires_gpu(intent):
-        severity = Severity.NOTE
-    elif seen_devices:
-        severity = Severity.WARNING
-    else:
-        severity = Severity.ERROR
-    listed = ", ".join(f"{gpu.index}: {gpu.name} {gpu.uuid}" for gpu in gpus[:8])
-    left = "all GPUs" if not seen_devices else f"all but {len(seen_devices)} of {len(gpus)} GPUs"
-    yield Finding(
-        cause="visible-devices-masked",
-        severity=severity,
-        title=f"CUDA_VISIBLE_DEVICES={value!r} hides {left}"
-        + (f": {wrong!r} names no GPU here" if wrong and not hidden else ""),
-        evidence=[
-            Evidence(f"CUDA_VISIBLE_DEVICES={value}", variables.sources.get("values", "environment")),
-            Evidence(f"GPUs: {listed}", "NVML"),
-        ],
-        explains=["torch-sees-gpu", "tensorflow-sees-gpu"],
-        remedies=[
-            Remedy(
-                action="Unset the variable, or name a device that is here",
-                commands=["unset CUDA_VISIBLE_DEVICES", "nvidia-smi -L"],
-                safe=True,
-                changes="which GPUs programs of this shell see",
-            )
-        ],
-    )
-
-
-def hides_all(value: str) -> bool:
-    """Tell whether a value of CUDA_VISIBLE_DEVICES is one with which people ask for the CPU."""
-    return value.strip() in {"", "-1", "none", "NoDevFiles", "void"}
-
-
-def visible(value: str, gpus: list[Gpu]) -> tuple[list[str], str]:
-    """Return the entries of CUDA_VISIBLE_DEVICES that name a GPU, and the first one that names none.
-
-    Source: CUDA C++ Programming Guide: an invalid entry ends the list; UUIDs may be shortened to a unique beginning;
-    a device may be named once.
-    """
-    named: list[str] = []
-    for raw in value.split(","):
-        entry = raw.strip()
-        if re.fullmatch(r"\d+", entry):
-            known = int(entry) < len(gpus)
-        elif entry.startswith("GPU-"):
-            known = sum((gpu.uuid or "").startswith(entry) for gpu in gpus) == 1
-        elif entry.startswith("MIG-"):
-            instances = [instance for gpu in gpus for instance in gpu.mig_instances or []]
-            # The older form is MIG-GPU-UUID/GI/CI.
-            known = any(instance.uuid.startswith(entry) for instance in instances) or any(
-                entry.startswith(f"MIG-{gpu.uuid}/") for gpu in gpus if gpu.uuid
-            )
-        else:
-            known = False
-        if not known or entry in named:
-            return ([] if entry in named else named), entry
-        named.append(entry)
-    return named, ""
 
 
 @check(area="cuda", causes=["cudnn-version-mismatch"])
@@ -583,7 +328,6 @@ def cudnn_supports_the_gpu(facts: Facts) -> Iterator[Finding]:
         built = cuda_of(framework, facts)
         major = int(built[0].partition(".")[0]) if built else 12
         older = cudnn.newest_wheel_for(major, value)
-        from envcheck import cures
 
         remedy = (
             cures.install(
@@ -619,126 +363,3 @@ def _cudnn_of(framework: Framework, facts: Facts) -> tuple[str | None, str]:
         if re.fullmatch(r"nvidia-cudnn-cu\d+", package.name):
             return package.version, f"metadata of {package.name}"
     return (framework.cudnn, framework.sources.get("cudnn", "")) if framework.cudnn else (None, "")
-
-
-@check(area="cuda", causes=["toolkit-version-mismatch"])
-def toolkit_matches_torch(toolkits: CudaToolkits, torch: Framework, facts: Facts) -> Iterator[Finding]:
-    """The CUDA compiler that extensions would be built with is of PyTorch's CUDA major version.
-
-    Why: torch.utils.cpp_extension refuses to build with a toolkit of another major version, and warns for another
-    minor one. It takes CUDA_HOME, else the nvcc on PATH. PyTorch itself needs no toolkit to run.
-    If not: point CUDA_HOME to a toolkit of that version, before building flash-attn, apex and the like.
-    Source: torch/utils/cpp_extension.py, `_check_cuda_version`.
-    """
-    built = cuda_of(torch, facts)
-    if built is None or not (working_gpus(facts) or has_gpu(facts)):
-        return
-    home = next((toolkit for toolkit in toolkits.toolkits or [] if toolkits.cuda_home == toolkit.path), None)
-    version = (home.version if home and home.version else None) or toolkits.nvcc_version
-    if not version or version.partition(".")[0] == built[0].partition(".")[0]:
-        return
-    fitting = [
-        toolkit for toolkit in toolkits.toolkits or [] if toolkit.version.startswith(built[0].partition(".")[0] + ".")
-    ]
-    yield Finding(
-        cause="toolkit-version-mismatch",
-        severity=Severity.NOTE,
-        confidence=Confidence.POSSIBLE,
-        title=f"Extensions would be compiled with CUDA {version}, {label(torch)} was built with {built[0]}",
-        evidence=[
-            *seen(toolkits, "cuda_home", "nvcc_path", "nvcc_version"),
-            Evidence(f"{label(torch)}: CUDA {built[0]}", built[1]),
-        ],
-        explains=["host-compiler-suits-the-toolkit"],
-        remedies=[
-            Remedy(
-                action=f"Before compiling an extension, point to a toolkit of CUDA {built[0]}",
-                commands=[f"export CUDA_HOME={fitting[0].path} PATH={fitting[0].path}/bin:$PATH"] if fitting else [],
-                safe=bool(fitting),
-                changes="which compiler builds extensions in this shell",
-            )
-        ],
-    )
-
-
-@check(area="cuda", causes=["host-compiler-unsupported"])
-def host_compiler_suits_the_toolkit(toolkits: CudaToolkits, facts: Facts) -> Iterator[Finding]:
-    """The gcc on PATH is one that the CUDA compiler accepts.
-
-    Why: nvcc refuses a gcc that is newer than it knows: "unsupported GNU version". It matters only where extensions
-    are compiled.
-    If not: name an older g++ with -ccbin, CUDAHOSTCXX or CC and CXX, or use a newer toolkit.
-    Source: CUDA Installation Guide for Linux, host compiler support; table host_compiler.
-    """
-    version = toolkits.nvcc_version
-    found = re.match(r"gcc (\d+)", need(toolkits.host_compiler, "toolkits.host_compiler"))
-    if not version or not found or not has_gpu(facts):
-        return
-    from envcheck.compat import host_compiler
-
-    row = host_compiler.host_compiler(version)
-    if row is None or int(found[1]) <= row.gcc_max:
-        return
-    yield Finding(
-        cause="host-compiler-unsupported",
-        severity=Severity.NOTE,
-        confidence=Confidence.LIKELY,
-        title=f"nvcc {version} accepts gcc up to {row.gcc_max}; PATH has {toolkits.host_compiler}",
-        evidence=seen(toolkits, "nvcc_version", "host_compiler"),
-        remedies=[
-            Remedy(
-                action="Before compiling an extension, name a compiler that nvcc accepts",
-                commands=[
-                    f"export CC=gcc-{row.gcc_max} CXX=g++-{row.gcc_max} NVCC_PREPEND_FLAGS='-ccbin g++-{row.gcc_max}'"
-                ],
-                safe=True,
-                changes="which compiler builds extensions in this shell",
-            )
-        ],
-    )
-
-
-SLOWING_VARIABLES = (
-    "NSIGHT_CUDA_DEBUGGER",
-    "CUDA_INJECTION32_PATH",
-    "CUDA_INJECTION64_PATH",
-    "CUDA_AUTO_BOOST",
-    "CUDA_ENABLE_COREDUMP_ON_EXCEPTION",
-    "CUDA_COREDUMP_FILE",
-    "CUDA_DEVICE_WAITS_ON_EXCEPTION",
-    "CUDA_PROFILE",
-    "COMPUTE_PROFILE",
-    "OPENCL_PROFILE",
-    "CUDA_LAUNCH_BLOCKING",
-)
-"""Variables for debugging that slow every CUDA program down (DCGM 4.6.0, nvvs/src/Software.cpp; the last one: CUDA C++
-Programming Guide)."""
-
-
-@check(area="cuda", causes=["user-code"])
-def no_debugging_variable_slows_cuda(variables: Variables, facts: Facts) -> Iterator[Finding]:
-    """No variable of CUDA's debuggers and profilers is left set.
-
-    Why: they make kernels run one after another or hook a profiler into every program; left over from a search for an
-    error, they cost a good part of the speed without a word.
-    If not: unset them once the search is over.
-    Source: DCGM error DCGM_FR_BAD_CUDA_ENV; CUDA C++ Programming Guide, "CUDA environment variables".
-    """
-    values = need(variables.values, "variables")
-    left = [name for name in SLOWING_VARIABLES if values.get(name, "0") not in {"", "0"}]
-    if not left or not has_gpu(facts):
-        return
-    yield Finding(
-        cause="user-code",
-        severity=Severity.NOTE,
-        title=f"{', '.join(left)} {'is' if len(left) == 1 else 'are'} set, which slows CUDA programs down",
-        evidence=[Evidence(f"{name}={values[name]}", variables.sources.get("values", "environment")) for name in left],
-        remedies=[
-            Remedy(
-                action="Unset them once the search for an error is over",
-                commands=[f"unset {' '.join(left)}"],
-                safe=True,
-                changes="variables of this shell",
-            )
-        ],
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envcheck.check import check
-from envcheck.checks.driver import POWER_CYCLE, RESTART_PLAIN, cause_of_code
+from envcheck.checks.driver_answers import cause_of_code
 from envcheck.checks.nvidia_context import (
     FRAMEWORK_GPU_UNUSABLE,
     NVIDIA_XID_GUIDE,
@@ -15,9 +15,9 @@ from envcheck.checks.nvidia_context import (
     in_wsl,
     named,
     requires_gpu,
-    reset_gpu,
     working_gpus,
 )
+from envcheck.checks.nvidia_remedies import POWER_CYCLE, RESTART_PLAIN, reset_gpu
 from envcheck.describe import gibibytes
 from envcheck.facts import Facts, Gpu, Nvml, Pci, need
 from envcheck.intent import Intent

@@ -12,9 +12,9 @@ from envcheck.checks.nvidia_context import (
     FRAMEWORK_GPU_UNUSABLE,
     NVIDIA_MEMORY_GUIDE,
     named,
-    reset_gpu,
     working_gpus,
 )
+from envcheck.checks.nvidia_remedies import reset_gpu
 from envcheck.facts import Facts, Gpu, NvidiaDriver, Nvml
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity, seen
 

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from envcheck.check import check
-from envcheck.checks.driver import POWER_CYCLE, RESTART_PLAIN, answers, remedies_of
 from envcheck.checks.nvidia_context import (
     FRAMEWORK_GPU_UNUSABLE,
     NVIDIA_XID_GUIDE,
-    RESTART,
+    answers,
     gpus_on_bus,
     gravity,
-    install_driver,
 )
+from envcheck.checks.nvidia_remedies import POWER_CYCLE, RESTART, RESTART_PLAIN, install_driver, remedies_of
 from envcheck.facts import Facts, KernelLog, KernelMessage, need
 from envcheck.intent import Intent
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity

@@ -1,18 +1,27 @@
-"""What several checks of GPUs ask of the facts, and the remedies that they share; no checks stand here."""
+"""What several checks of GPUs ask of the facts; no checks stand here."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from envcheck import cures
-from envcheck.facts import Facts, Framework, Gpu, NvidiaDriver, Pci, PciDevice, Platform
+from envcheck.facts import (
+    Facts,
+    Framework,
+    Gpu,
+    NvidiaDriver,
+    Nvml,
+    Pci,
+    PciDevice,
+    Platform,
+)
 from envcheck.intent import Intent
-from envcheck.report import Evidence, Remedy, Severity
+from envcheck.report import Evidence, Severity
 
 if TYPE_CHECKING:
     from envcheck.compat.build import Build
     from envcheck.compat.target import Target
+
 
 GPU_UNUSABLE = [
     "driver-module-is-loaded",
@@ -27,16 +36,29 @@ GPU_UNUSABLE = [
 ]
 """Checks whose findings follow from a driver that does not work."""
 
+
 FRAMEWORK_GPU_UNUSABLE = ["torch-sees-gpu", "tensorflow-sees-gpu", "*-computes"]
 """Checks whose findings follow from a framework that cannot use a GPU that works."""
 
+
 TITLES = {"torch": "PyTorch", "tensorflow": "TensorFlow", "keras": "Keras"}
 
+
 NVIDIA_INSTALL_GUIDE = "https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/"
+
+
 NVIDIA_XID_GUIDE = "https://docs.nvidia.com/deploy/xid-errors/"
+
+
 NVIDIA_COMPATIBILITY_GUIDE = "https://docs.nvidia.com/deploy/cuda-compatibility/"
+
+
 NVIDIA_MEMORY_GUIDE = "https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/"
+
+
 PYTORCH_INSTALL = "https://pytorch.org/get-started/locally/"
+
+
 TENSORFLOW_INSTALL = "https://www.tensorflow.org/install/pip"
 
 
@@ -250,154 +272,13 @@ def label(framework: Framework) -> str:
     return f"{TITLES.get(framework.name or '', framework.name)} {version_of(framework) or ''}".strip()
 
 
-def install_framework(framework: Framework, facts: Facts, *, accelerator: str = "cuda") -> Remedy | None:
-    """Return the remedy that installs a build which runs on this machine; None where no build is known to.
-
-    The release that is installed is kept where it has such a build; else the newest release that has one is named.
-    """
-    target = target_of(facts, accelerator=accelerator)
-    if framework.name == "torch":
-        from envcheck.compat import torch
-
-        fitting = torch.builds(target)
-    else:
-        from envcheck.compat import tensorflow
-
-        fitting = tensorflow.builds(target)
-    if not fitting:
-        return None
-    present = (version_of(framework) or "").partition("+")[0]
-    best = next((build for build in fitting if build.version == present), fitting[0])
-    what = f"{TITLES[framework.name or 'torch']} {best.version}"
-    what += f" for CUDA {best.cuda}" if best.cuda else ""
-    action = f"Install {what}, which runs on this machine"
-    if present and best.version != present:
-        action += f"; {present} has no build that does"
-    if framework.name == "torch":
-        return _torch(best, action, facts)
-    from envcheck.compat import tensorflow
-
-    row = tensorflow.release(best.version)
-    extra = "[and-cuda]" if best.accelerator == "cuda" and row and row.and_cuda else ""
-    pins = tensorflow.extra_pins(best, target)
-    return cures.install(facts.python, [f"{best.package}{extra}=={best.version}", *pins], action)
-
-
-def _torch(best: Build, action: str, facts: Facts) -> Remedy:
-    """Return the remedy that installs a build of torch with those of its companions that are installed."""
-    from envcheck.compat import torch
-
-    requirements = [f"torch=={best.version}"]
-    companions = torch.companions(best.version)
-    installed = {package.name for package in (facts.packages.installed or [] if facts.packages else [])}
-    for companion in ("torchvision", "torchaudio"):
-        version = getattr(companions, companion, None)
-        if companion in installed and version:
-            requirements.append(f"{companion}=={version}")
-    index = best.index
-    if index is None and best.accelerator == "cuda" and best.cuda and best.platform == "linux_x86_64":
-        # A mirror may have a CPU build under the same version; PyTorch's own index says which build it is.
-        index = f"{torch.WHEEL_INDEX}/cu{best.cuda.replace('.', '')}"
-    # Installers keep what is there where only the part after the plus sign differs.
-    if cures.installer(facts.python).startswith("uv "):
-        options = " ".join(f"--reinstall-package {requirement.partition('==')[0]}" for requirement in requirements)
-    else:
-        options = "--force-reinstall"
-    return cures.install(facts.python, requirements, action, index=index, options=options)
-
-
-RESTART = Remedy(
-    action="Restart the machine, so that kernel module and libraries are of one version again",
-    commands=["sudo reboot"],
-    changes="ends every running program",
-)
-
-
-def install_driver(facts: Facts) -> list[Remedy]:
-    """Return how the NVIDIA driver is installed on this system, by its own package manager."""
-    platform = facts.platform or Platform()
-    branch = _last_branch(facts)
-    if platform.system == "Windows" or platform.wsl:
-        return [
-            Remedy(
-                action="Install NVIDIA's driver for Windows (no Linux driver inside WSL), then run `wsl --shutdown`",
-                changes="the driver of the Windows host",
-            )
-        ]
-    commands = {
-        "ubuntu": [f"sudo apt install nvidia-driver-{branch}"] if branch else ["sudo ubuntu-drivers install"],
-        "debian": ["sudo apt install linux-headers-amd64 nvidia-driver firmware-misc-nonfree"],
-        "fedora": ["sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda"],
-        "arch": ["sudo pacman -S nvidia-open nvidia-utils"],
-    }.get(platform.distribution or "", [])
-    if platform.distribution == "arch" and branch:
-        commands = []
-    notes = {
-        "debian": " (from Debian's component non-free)",
-        "fedora": " (from RPM Fusion's nonfree repository)",
-    }
-    if commands:
-        action = "Install the NVIDIA driver" + notes.get(platform.distribution or "", "") + ", then restart"
-    else:
-        action = "Install the NVIDIA driver as NVIDIA's installation guide says for this distribution, then restart"
-        if branch:
-            action = f"Install NVIDIA driver branch {branch}, the last one for this card, then restart"
-    return [
-        Remedy(
-            action=action,
-            commands=[*commands, *(["sudo reboot"] if commands else [])],
-            changes="the system's kernel modules",
-        )
-    ]
-
-
-def _last_branch(facts: Facts) -> int | None:
-    """Return the last driver branch of the oldest card; None where the newest driver serves all of them."""
-    from envcheck.compat import cuda
-
-    branches = [cuda.last_driver_branch(capability) for capability, _, _ in capabilities(facts)]
-    return min((branch for branch in branches if branch), default=None)
-
-
-def update_driver(facts: Facts, minimum: str) -> Remedy:
-    """Return how the driver is brought to a version or a newer one."""
-    platform = facts.platform or Platform()
-    if platform.container:
-        return Remedy(
-            action=f"On the host, not in this container: update the NVIDIA driver to {minimum} or newer",
-            changes="the host's driver",
-        )
-    if platform.system == "Windows" or platform.wsl:
-        return Remedy(
-            action=f"Install NVIDIA's driver {minimum} or newer for Windows"
-            + ("; nothing inside WSL" if platform.wsl else ""),
-            changes="the driver of Windows",
-        )
-    major = minimum.partition(".")[0]
-    commands = {
-        "ubuntu": ["sudo apt update", "sudo ubuntu-drivers list", "sudo ubuntu-drivers install", "sudo reboot"],
-        "fedora": ["sudo dnf upgrade --refresh", "sudo reboot"],
-        "arch": ["sudo pacman -Syu", "sudo reboot"],
-    }.get(platform.distribution or "", [])
-    return Remedy(
-        action=f"Update the NVIDIA driver to {minimum} or newer (branch {major} or later), then restart",
-        commands=commands,
-        changes="the system's kernel modules and driver libraries",
-    )
-
-
-def reset_gpu(gpu: Gpu) -> Remedy:
-    """Return how one GPU is reset once nothing uses it."""
-    place = gpu.index if gpu.index is not None else gpu.pci_address or 0
-    return Remedy(
-        action="End the programs on this GPU and reset it; where the reset is refused, restart the machine",
-        commands=[f"sudo nvidia-smi --gpu-reset -i {place}"],
-        changes="ends every program on the GPU; GPUs that NVLink connects are reset together",
-    )
-
-
 def named(gpu: Gpu) -> str:
     """Return a GPU's number, name and place for people."""
     index = f"GPU {gpu.index}" if gpu.index is not None else "GPU"
     details = ", ".join(part for part in (gpu.name, gpu.pci_address) if part)
     return f"{index} ({details})" if details else index
+
+
+def answers(nvml: Nvml | None) -> bool:
+    """Tell whether the driver answers: whatever else looks wrong, it works."""
+    return nvml is not None and nvml.state == "ok"

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from nvidia_facts import BUS, CARD, DRIVER, GPU, NVML, PYTHON, TORCH, UBUNTU, first, report
 
-from envcheck.checks.cuda import visible
+from envcheck.checks.cuda_devices import visible
 from envcheck.facts import (
     ComputeDevice,
     CudaToolkits,

@@ -10,7 +10,7 @@ import fake_driver
 import pytest
 
 from envcheck.check import all_checks
-from envcheck.checks import driver as driver_checks
+from envcheck.checks import driver_answers as driver_checks
 from envcheck.compat.nvml import nvml_returns
 from envcheck.doctor import diagnose
 from envcheck.facts import Facts, Nvml, Pci, PciDevice, Platform
