@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from envcheck.commands import output
+
+if TYPE_CHECKING:
+    from envcheck.interpreter import Interpreter
+    from envcheck.smoke.result import SmokeResult
+    from envcheck.system import Live
 
 
 def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -75,7 +81,7 @@ def smoke(
     """
     from envcheck.interpreter import choose
     from envcheck.smoke import page, progress, training
-    from envcheck.smoke.result import Settings, SmokeResult
+    from envcheck.smoke.result import Settings
     from envcheck.system import Live
 
     system = Live()
@@ -104,6 +110,10 @@ def smoke(
             results = train(listen)
     else:
         results = train(progress.silent if quiet or as_json else progress.plain(output.write))
+    try:
+        results = [_diagnosed(result, system, interpreter) for result in results]
+    finally:
+        system.close()
     report = training.report(results, interpreter.path, interpreter.reason)
     if as_json:
         import msgspec
@@ -112,3 +122,35 @@ def smoke(
     else:
         output.write(page.page(report, quiet=quiet, verbose=verbose))
     return report.exit_code
+
+
+CAUSES_SHOWN = 2
+"""Of a failed training's findings by the checks of `doctor`: the first so many."""
+
+
+def _diagnosed(result: SmokeResult, system: Live, interpreter: Interpreter) -> SmokeResult:
+    """Hand a failure to the checks of `doctor`, beside what can be seen of the machine without an import."""
+    from envcheck.smoke import judge
+
+    if not judge.wants_diagnosis(result):
+        return result
+    from msgspec.structs import replace
+
+    from envcheck.check import all_checks
+    from envcheck.doctor import diagnose, examine, with_messages
+    from envcheck.intent import Intent
+    from envcheck.probe import all_probes
+    from envcheck.report import Severity
+    from envcheck.smoke.result import as_facts, as_framework
+
+    examined = examine(system, interpreter, all_probes(), quick=True)
+    known = getattr(examined.facts, result.framework)
+    seen = as_framework(result)
+    if known is not None:
+        seen = replace(seen, distribution=known.distribution, metadata_version=known.metadata_version)
+    facts = replace(examined.facts, training=as_facts([result]), **{result.framework: seen})
+    report = diagnose(with_messages(facts), examined.probes, all_checks(), Intent())
+    # Several checks may come to the same cause; the first of them has the most to say.
+    errors = {finding.cause: finding for finding in reversed(report.findings) if finding.severity is Severity.ERROR}
+    first = [finding for finding in report.findings if errors.get(finding.cause) is finding]
+    return judge.with_findings(result, first[:CAUSES_SHOWN])

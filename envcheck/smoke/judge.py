@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity
 from envcheck.smoke.child import Ending
 from envcheck.smoke.result import Condition, Epoch, Failure, Settings, SmokeResult, Status
@@ -96,6 +98,16 @@ def with_one_thread(result: SmokeResult, samples_per_second: float | None) -> Sm
     return _replace(result, findings=[*result.findings, _oversubscription(result, gain)])
 
 
+def wants_diagnosis(result: SmokeResult) -> bool:
+    """Tell whether the checks of `doctor` are to say why it failed: it did, and the training itself does not know."""
+    return result.status is Status.FAILED and result.failure is not None and not result.findings
+
+
+def with_findings(result: SmokeResult, findings: Sequence[Finding]) -> SmokeResult:
+    """Return a result with what the checks of `doctor` found."""
+    return _replace(result, findings=[*result.findings, *findings])
+
+
 def without_findings(result: SmokeResult, status: Status) -> SmokeResult:
     """Return a result with another status, of which nothing is to be mended."""
     return _replace(result, status=status, findings=[])
@@ -125,8 +137,6 @@ def _bar(settings: Settings, training_samples: int | None) -> float | None:
 
 
 def _replace(result: SmokeResult, **changes: Any) -> SmokeResult:  # noqa: ANN401 - fields of all types
-    from msgspec.structs import replace  # noqa: PLC0415 - a submodule that is needed here alone
-
     return replace(result, **changes)
 
 
@@ -339,7 +349,7 @@ def _remedies(failure: Failure, framework: str, interpreter: str) -> list[Remedy
         return [
             Remedy(action=f"Install a build of {framework} for this machine's accelerator; envcheck doctor names one"),
             Remedy(
-                action="Or train on the processor",
+                action="Train on the processor",
                 commands=[f"envcheck smoke --framework {SHORT.get(framework, framework)} --device cpu"],
                 safe=True,
                 changes="nothing",
@@ -392,6 +402,6 @@ def _oversubscription(result: SmokeResult, gain: float) -> Finding:
                 safe=True,
                 changes="this shell",
             ),
-            Remedy(action="Or end the other programs that use these cores, or ask the scheduler for more of them"),
+            Remedy(action="End the other programs that use these cores, or ask the scheduler for more of them"),
         ],
     )

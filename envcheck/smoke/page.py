@@ -116,10 +116,11 @@ def _failure(result: SmokeResult, *, verbose: bool) -> list[str]:
     lines = [_row("step", failure.step)] if failure.step != "start" else []
     if result.framework_file and failure.step in {"import", "build"}:
         lines.append(_row("imported", result.framework_file))
+    wrote = failure.kind in {"signal", "exit", "timeout", "start"} and not failure.python_stack
     for label, text, limit in (
         ("stack", "\n".join(failure.traceback[-3:] if not verbose else failure.traceback), STACK_LINES),
         ("stack", failure.python_stack, STACK_LINES),
-        ("stderr", failure.stderr if failure.kind in {"signal", "exit", "timeout", "start"} else "", -STDERR_LINES),
+        ("stderr", failure.stderr if wrote else "", -STDERR_LINES),
     ):
         shown = [line for line in text.splitlines() if line.strip()]
         if not verbose:
@@ -134,9 +135,12 @@ def _finding(finding: Finding) -> list[str]:
     lines = ["", f"  {finding.severity.value}: {finding.title}", _row("cause", finding.cause)]
     if finding.detail:
         lines.append(_row("why", finding.detail))
-    lines += [_row("seen", f"{piece.text} ({piece.source})") for piece in finding.evidence]
+    for piece in finding.evidence:
+        source = f" ({piece.source})" if piece.source else ""
+        lines.append(_row("seen", f"{' '.join(piece.text.split())}{source}"))
     for number, remedy in enumerate(finding.remedies):
-        lines.append(_row("cure" if number == 0 else "or", remedy.action))
+        label = "cure" if number == 0 else "" if remedy.action.startswith("Or ") else "or"
+        lines.append(_row(label, remedy.action))
         lines += [f"{'':16}{command}" for command in remedy.commands]
     return lines
 

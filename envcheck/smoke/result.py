@@ -9,8 +9,9 @@ from __future__ import annotations
 import enum
 
 import msgspec
+from msgspec.structs import replace
 
-from envcheck.facts import Training, TrainingRun
+from envcheck.facts import Framework, Training, TrainingRun
 from envcheck.report import Finding
 
 SCHEMA_VERSION = 1
@@ -226,6 +227,38 @@ class SmokeReport(msgspec.Struct, frozen=True, kw_only=True):
 def as_facts(results: list[SmokeResult]) -> Training:
     """Return what the checks of `envcheck doctor` read about the trainings."""
     return Training(runs=[_as_run(result) for result in results if result.status is not Status.ABSENT])
+
+
+STATES = {"signal": "crash", "exit": "exit", "timeout": "timeout"}
+STAGES = {"import": "import", "device": "devices", "build": "build"}
+
+
+def as_framework(result: SmokeResult) -> Framework:
+    """Return a framework as the training saw it, in the form in which `envcheck doctor` examines one."""
+    failure = result.failure
+    source = f"envcheck smoke, step {failure.step}" if failure else "envcheck smoke"
+    seen = Framework(
+        name=result.framework,
+        state="ok",
+        version=result.framework_version or None,
+        module_path=result.framework_file or None,
+        numpy=result.numpy_version or None,
+        threads=result.threads,
+    )
+    if failure is None:
+        return seen
+    return replace(
+        seen,
+        state=STATES.get(failure.kind, "failed"),
+        stage=STAGES.get(failure.step, "compute"),
+        error_type=failure.type,
+        error=failure.message or ("" if failure.kind in STATES else failure.reason),
+        traceback="\n".join(failure.traceback) or failure.python_stack,
+        signal=failure.signal,
+        exit_code=failure.exit_code,
+        stderr=failure.stderr,
+        sources=dict.fromkeys(("state", "stage", "error", "error_type", "traceback", "signal", "stderr"), source),
+    )
 
 
 def _as_run(result: SmokeResult) -> TrainingRun:
