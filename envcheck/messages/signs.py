@@ -120,6 +120,10 @@ def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
     yield from _wheels(messages)
     yield from _skew(messages)
     yield from _step_times(messages)
+    yield from _quota(messages)
+    builds = [int(message.values["build"]) for message in messages if message.family == "windows-build"]
+    if builds and min(builds) < WINDOWS_BUILD_WITH_WSL_GPU:
+        yield "text:windows-build-without-wsl-gpu"
     yield from _branches(facts)
 
 
@@ -152,6 +156,23 @@ def _skew(messages: Sequence[Message]) -> Iterator[str]:
             versions.setdefault(item.lower(), set()).add(version)
     if any(len(found) > 1 for found in versions.values()):
         yield "text:several-versions-of-one-thing"
+
+
+WINDOWS_BUILD_WITH_WSL_GPU = 19044
+"""Windows 10 21H2. Source: Microsoft, 'Enable NVIDIA CUDA on WSL 2'."""
+
+
+def _quota(messages: Sequence[Message]) -> Iterator[str]:
+    """Compare the cores that a cgroup gives with the threads that a program tells of."""
+    cores = []
+    for values in (message.values for message in messages if message.family == "cpu-quota"):
+        if values.get("quota"):
+            cores.append(int(values["quota"]) / int(values.get("period") or 100_000))
+        elif values.get("cpus", "").replace(".", "", 1).isdigit():
+            cores.append(float(values["cpus"]))
+    threads = [int(message.values["threads"]) for message in messages if message.values.get("threads", "").isdigit()]
+    if cores and threads and max(threads) >= 2 * min(cores) > 0:
+        yield "text:more-threads-than-the-quota"
 
 
 def _step_times(messages: Sequence[Message]) -> Iterator[str]:
