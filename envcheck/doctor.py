@@ -271,7 +271,7 @@ def run_check(
         try:
             # Not a comprehension: what was found before a fact turned out to be unknown counts.
             for finding in check.judge(**{name: given.get(name) for name in [*check.needs, *check.wants]}):
-                found.append(msgspec.structs.replace(finding, check=check.id))  # noqa: PERF401
+                found.append(_at_home(finding, check, facts))  # noqa: PERF401
         except UnknownFactError as unknown:
             outcome, reason = CheckOutcome.SKIP, f"{unknown} is not known"
         except Exception as error:  # noqa: BLE001 - a check that breaks is reported and harms no other
@@ -279,6 +279,15 @@ def run_check(
     if found and outcome is not CheckOutcome.CRASH:
         outcome = CheckOutcome.FAIL
     return CheckResult(check=check.id, area=check.area, outcome=outcome, reason=reason), found
+
+
+def _at_home(finding: Finding, check: Check, facts: Facts) -> Finding:
+    """Return a finding with its check's name, and with remedies that can work on this machine."""
+    if not finding.remedies:
+        return msgspec.structs.replace(finding, check=check.id)
+    from envcheck import possible  # noqa: PLC0415 - only where something is wrong
+
+    return msgspec.structs.replace(finding, check=check.id, remedies=possible.fitting(finding.remedies, facts))
 
 
 def _why_missing(group: str, probes: Sequence[ProbeResult]) -> tuple[CheckOutcome, str]:
