@@ -192,7 +192,7 @@ def read_paste(names: list[str], required: list[str], mute: list[str]) -> tuple[
     try:
         for name in names:
             with click.open_file(name, "rb") as file:
-                documents.append(("standard input" if name == "-" else name, file.read()))
+                documents.append(("standard input" if name == "-" else name, triage.read_ends(file)))
     except OSError as error:
         raise click.UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
     facts = triage.facts_from(documents)

@@ -11,10 +11,12 @@ from envcheck.facts import Facts, Message, Messages
 from envcheck.triage.merge import merged
 from envcheck.triage.paste import paste_of
 from envcheck.triage.recognisers import RECOGNISERS
-from envcheck.triage.text import Line, lines_of
+from envcheck.triage.text import Line, lines_of, read_ends
 
 if TYPE_CHECKING:
     from envcheck.triage.pieces import Piece
+
+__all__ = ["facts_from", "messages_in", "read_ends"]
 
 
 def facts_from(documents: list[tuple[str, bytes]]) -> Facts:

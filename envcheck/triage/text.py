@@ -9,17 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from typing import IO
 
 MOST_BYTES = 64 * 1024 * 1024
 """A longer document is read at both ends."""
 
-WHOLE_LINES = 20_000
-"""Lines at each end of a document that are always read; between them a long log's telling lines alone are."""
+CHUNK_BYTES = 1024 * 1024
 
-TELLING_LINES = 20_000
+FIRST_LINES, LAST_LINES = 5_000, 10_000
+"""Lines at the ends of a document that are always read; between them a long log's telling lines alone are."""
+
+TELLING_LINES = 10_000
 """Lines that are read between the ends of a long log."""
+
+MOST_HITS = 20_000
+"""Places of one telling word that are looked at, as many from each half of the log."""
+
+MOST_ALIKE = 20
+"""Lines that differ in digits alone and are read: it is one message, said again and again."""
 
 LONGEST_LINE = 20_000
 """Characters of a line that are read; a longer one is data, not a message."""
@@ -37,6 +49,22 @@ class Line(msgspec.Struct, frozen=True):
     text: str
     source: str
     stamp: str = ""
+
+
+def read_ends(file: IO[bytes]) -> bytes:
+    """Return the content of a file of any length: of a longer one than `MOST_BYTES` both ends.
+
+    What lies between them is read past and stands for as many empty lines, so that lines keep their numbers.
+    """
+    half = MOST_BYTES // 2
+    head = file.read(half)
+    tail, skipped = bytearray(), 0
+    while chunk := file.read(CHUNK_BYTES):
+        tail += chunk
+        if len(tail) > half + 8 * CHUNK_BYTES:
+            skipped += tail.count(b"\n", 0, len(tail) - half)
+            del tail[: len(tail) - half]
+    return head + b"\n" * skipped + bytes(tail)
 
 
 def lines_of(name: str, content: bytes) -> list[Line]:
@@ -101,32 +129,48 @@ TELLING = (
 """Words, in lower case, of which at least one stands in every message that matters in a long log."""
 
 
-def _chosen(text: str, first: int) -> Iterable[tuple[int, str]]:
+def _chosen(text: str, first: int) -> list[tuple[int, str]]:
     """Return the lines that are read, each with its number."""
-    if text.count("\n") <= 2 * WHOLE_LINES + TELLING_LINES:
+    if text.count("\n") <= FIRST_LINES + LAST_LINES + TELLING_LINES:
         return list(enumerate(text.split("\n"), first))
-    lines = text.split("\n")
-    del text
-    between = lines[WHOLE_LINES:-WHOLE_LINES]
-    telling: dict[int, str] = {}
-    seen: dict[str, int] = {}
-    for number, line in enumerate(between, first + WHOLE_LINES):
-        lower = line[:LONGEST_LINE].lower()
-        if not any(word in lower for word in TELLING):
-            continue
-        # What differs in digits alone is one message, said again and again.
-        kind = lower[:200].translate(WITHOUT_DIGITS)
+    start, end = 0, len(text)
+    for _ in range(FIRST_LINES):
+        start = text.index("\n", start) + 1
+    for _ in range(LAST_LINES):
+        end = text.rindex("\n", 0, end)
+    number = first + FIRST_LINES
+    chosen = list(enumerate(text[: start - 1].split("\n"), first))
+    position, seen = start, dict[str, int]()
+    for place in _telling(text[start:end].lower(), start)[:TELLING_LINES]:
+        number += text.count("\n", position, place)
+        position = place
+        line = text[place : _line_end(text, place, end)][:LONGEST_LINE]
+        kind = line[:200].translate(WITHOUT_DIGITS)
         seen[kind] = seen.get(kind, 0) + 1
-        if seen[kind] <= 20:  # noqa: PLR2004
-            telling[number] = line
-            if len(telling) >= TELLING_LINES:
-                break
-    after = first + len(lines) - WHOLE_LINES
-    return [
-        *enumerate(lines[:WHOLE_LINES], first),
-        *telling.items(),
-        *enumerate(lines[-WHOLE_LINES:], after),
-    ]
+        if seen[kind] <= MOST_ALIKE:
+            chosen.append((number, line))
+    number += text.count("\n", position, end) + 1
+    return [*chosen, *enumerate(text[end + 1 :].split("\n"), number)]
+
+
+def _telling(lower: str, offset: int) -> list[int]:
+    """Return where lines start in which a telling word stands, in order; `offset` is added to each."""
+    starts: set[int] = set()
+    middle = len(lower) // 2
+    for word in TELLING:
+        for begin, end in ((0, middle), (middle, len(lower))):
+            place = lower.find(word, begin, end)
+            for _ in range(MOST_HITS // 2):
+                if place < 0:
+                    break
+                starts.add(lower.rfind("\n", 0, place) + 1 + offset)
+                place = lower.find(word, _line_end(lower, place, end), end)
+    return sorted(starts)
+
+
+def _line_end(text: str, place: int, end: int) -> int:
+    found = text.find("\n", place, end)
+    return end if found < 0 else found
 
 
 WITHOUT_DIGITS = {ord(digit): None for digit in "0123456789"}

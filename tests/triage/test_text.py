@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envcheck.triage.text import lines_of
+from envcheck.triage import text as text_module
+from envcheck.triage.text import lines_of, read_ends
 
 
 def texts(content: str | bytes) -> list[str]:
@@ -86,9 +89,21 @@ def test_a_long_log_keeps_its_ends_and_the_lines_that_matter() -> None:
     log = [f"step {number}" for number in range(100_000)]
     log[50_000] = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
     lines = lines_of("log", "\n".join(log).encode())
-    assert len(lines) < 60_000
+    assert len(lines) < 30_000
     assert [line.source for line in lines if "Xid" in line.text] == ["log:50001"]
     assert (lines[0].source, lines[-1].source) == ("log:1", "log:100000")
+
+
+def test_of_a_file_longer_than_memory_should_hold_both_ends_are_read_with_their_line_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(text_module, "MOST_BYTES", 4000)
+    monkeypatch.setattr(text_module, "CHUNK_BYTES", 100)
+    content = "\n".join(f"step {number}" for number in range(5000)).encode()
+    kept = read_ends(io.BytesIO(content))
+    assert len(kept) < len(content) / 3
+    lines = lines_of("log", kept)
+    assert (lines[0].text, lines[-1].text, lines[-1].source) == ("step 0", "step 4999", "log:5000")
 
 
 @given(st.binary(max_size=2000))
