@@ -331,7 +331,10 @@ def cudnn_supports_the_gpu(facts: Facts) -> Iterator[Finding]:
 
         remedy = (
             cures.install(
-                facts.python, [f"nvidia-cudnn-cu{major}=={older}"], f"Install cuDNN {older}, which works on this card"
+                facts.python,
+                [f"nvidia-cudnn-cu{major}=={older}"],
+                f"Install cuDNN {older}, which works on this card",
+                packages=facts.packages,
             )
             if older
             else install_framework(framework, facts)

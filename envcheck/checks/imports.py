@@ -94,6 +94,8 @@ def judged(name: str, framework: Framework, facts: Facts) -> Iterator[Finding]:
     found = import_errors.of_framework(framework)
     first = found[0]
     others = [f"{candidate.cause} ({candidate.meaning})" for candidate in found[1:3]]
+    # On a live machine what was printed was printed by this import; in a paste it may come from anywhere.
+    printed = ["no-message-*"] if facts.python is not None and facts.python.state == "ok" else []
     yield Finding(
         cause=first.cause,
         severity=Severity.ERROR,
@@ -102,25 +104,33 @@ def judged(name: str, framework: Framework, facts: Facts) -> Iterator[Finding]:
         evidence=_evidence(name, framework, first),
         remedies=remedies(name, framework, first, facts),
         detail=f"It may also be {'; or '.join(others)}." if others else "",
-        explains=[f"{name}-sees-gpu", f"{name}-computes", *(["keras-imports"] if name == "tensorflow" else [])],
+        explains=[
+            f"{name}-sees-gpu",
+            f"{name}-computes",
+            *(["keras-imports"] if name == "tensorflow" else []),
+            *printed,
+        ],
     )
+
+
+DOING = {
+    "build": "its look at its own libraries",
+    "devices": "its look for devices",
+    "compute": "a computation",
+}
+"""Stage → what the framework was doing; every other stage is its import."""
 
 
 def _what_happened(name: str, framework: Framework) -> str:
     title = TITLES[name]
-    stage = framework.stage or "import"
-    doing = (
-        "its import"
-        if stage == "import"
-        else {"devices": "its look for devices", "compute": "a computation"}.get(stage, "its import")
-    )
+    doing = DOING.get(framework.stage or "", "its import")
     if framework.state == "crash":
         return f"{title} crashes in {doing} ({framework.signal or 'no signal known'})"
     if framework.state == "timeout":
         return f"{title} hangs in {doing}"
     if framework.state == "exit":
         return f"{title} ends the whole process in {doing} (exit status {framework.exit_code})"
-    return f"{title} cannot be imported" if stage == "import" else f"{title} fails in {doing}"
+    return f"{title} cannot be imported" if doing == "its import" else f"{title} fails in {doing}"
 
 
 def _evidence(name: str, framework: Framework, first: Candidate) -> list[Evidence]:
@@ -179,13 +189,20 @@ def _cuda_libraries(name: str, framework: Framework, candidate: Candidate, facts
         asked = [line.partition(";")[0].strip() for line in package.requires if line.startswith("nvidia-")]
         fitting = [requirement for requirement in asked if f"-{word}" in requirement]
         if fitting:
-            return [cures.install(facts.python, fitting, "Install the wheel that brings the library")]
+            return [
+                cures.install(
+                    facts.python, fitting, "Install the wheel that brings the library", packages=facts.packages
+                )
+            ]
     if name == "tensorflow":
         version = framework.version or framework.metadata_version
         requirement = f"tensorflow[and-cuda]=={version}" if version else "tensorflow[and-cuda]"
         return [
             cures.install(
-                facts.python, [requirement], "Install TensorFlow with the CUDA libraries that it was built for"
+                facts.python,
+                [requirement],
+                "Install TensorFlow with the CUDA libraries that it was built for",
+                packages=facts.packages,
             )
         ]
     return _install_again(name, framework, candidate, facts)
@@ -227,15 +244,20 @@ def _numpy(name: str, framework: Framework, candidate: Candidate, facts: Facts) 
     present = framework.numpy or cures.version_of(facts.packages, "numpy") or ""
     if "built for NumPy 1" in candidate.meaning or present.startswith("2"):
         return [
-            cures.install(facts.python, ["numpy<2"], "Install the NumPy that the module was built for"),
+            cures.install(
+                facts.python, ["numpy<2"], "Install the NumPy that the module was built for", packages=facts.packages
+            ),
             cures.install(
                 facts.python,
                 [_distribution(name, framework, facts)],
                 "Or install a release that was built for NumPy 2",
                 options="--upgrade",
+                packages=facts.packages,
             ),
         ]
-    return [cures.install(facts.python, ["numpy"], "Install a newer NumPy", options="--upgrade")]
+    return [
+        cures.install(facts.python, ["numpy"], "Install a newer NumPy", options="--upgrade", packages=facts.packages)
+    ]
 
 
 def _protobuf(name: str, framework: Framework, candidate: Candidate, facts: Facts) -> list[Remedy]:
@@ -244,8 +266,19 @@ def _protobuf(name: str, framework: Framework, candidate: Candidate, facts: Fact
     for package in facts.packages.installed or [] if facts.packages else []:
         asked = [line.partition(";")[0].strip() for line in package.requires if line.startswith("protobuf")]
         if package.name == distribution and asked:
-            return [cures.install(facts.python, asked, f"Install the protobuf that {distribution} asks for")]
-    return [cures.install(facts.python, ["protobuf<=3.20.3"], "Install a protobuf that accepts the older code")]
+            return [
+                cures.install(
+                    facts.python, asked, f"Install the protobuf that {distribution} asks for", packages=facts.packages
+                )
+            ]
+    return [
+        cures.install(
+            facts.python,
+            ["protobuf<=3.20.3"],
+            "Install a protobuf that accepts the older code",
+            packages=facts.packages,
+        )
+    ]
 
 
 def _missing_package(name: str, framework: Framework, candidate: Candidate, facts: Facts) -> list[Remedy]:
@@ -255,7 +288,7 @@ def _missing_package(name: str, framework: Framework, candidate: Candidate, fact
     module = candidate.values.get("module", "")
     row = names.distribution_of_import(module) if module else None
     wanted = row.distribution if row else module.partition(".")[0].replace("_", "-")
-    return [cures.install(facts.python, [wanted], f"Install {wanted}")] if wanted else []
+    return [cures.install(facts.python, [wanted], f"Install {wanted}", packages=facts.packages)] if wanted else []
 
 
 def _rename(name: str, framework: Framework, candidate: Candidate, facts: Facts) -> list[Remedy]:
@@ -328,11 +361,12 @@ def _libstdcxx(name: str, framework: Framework, candidate: Candidate, facts: Fac
     row = abi.gcc_of_symbol(candidate.values.get("symbol", ""))
     newer = f" (that of GCC {row.gcc} or newer)" if row else ""
     if facts.python and facts.python.environment_kind == "conda":
+        program = facts.python.conda_program or "conda"
+        prefix = cures.quoted(facts.python.prefix or "", facts.python)
         return [
             Remedy(
                 action=f"Install a newer libstdc++{newer} into the environment",
-                commands=["conda install -c conda-forge libstdcxx-ng"],
-                safe=True,
+                commands=[f"{program} install --prefix {prefix} -c conda-forge libstdcxx-ng"],
                 changes=cures.CHANGES,
             )
         ]
@@ -348,7 +382,11 @@ def _older_release(name: str, framework: Framework, candidate: Candidate, facts:
     requirement = f"{build[0]}=={build[1]}"
     return [
         cures.install(
-            facts.python, [requirement], f"Install the newest release that runs here ({build[1]})", index=build[2]
+            facts.python,
+            [requirement],
+            f"Install the newest release that runs here ({build[1]})",
+            index=build[2],
+            packages=facts.packages,
         ),
         Remedy(action="Or use a newer system, or a container"),
     ]
@@ -358,17 +396,10 @@ def newest_build(name: str, facts: Facts) -> tuple[str, str, str | None] | None:
     """Return distribution, version and index of the newest build that fits this machine; None where none is known."""
     if name not in {"torch", "tensorflow"} or facts.platform is None or facts.platform.system is None:
         return None
+    from envcheck.checks.nvidia_context import target_of
     from envcheck.compat import tensorflow, torch
-    from envcheck.compat.target import Target
 
-    libc = facts.platform.libc
-    target = Target(
-        system=facts.platform.system,
-        machine=facts.platform.machine or "x86_64",
-        python=facts.python.version if facts.python else None,
-        libc="musl" if libc == "musl" else "glibc" if libc == "glibc" else None,
-        glibc=facts.platform.libc_version if libc == "glibc" else None,
-    )
+    target = target_of(facts)
     found = (torch if name == "torch" else tensorflow).builds(target)
     if not found:
         return None
@@ -424,7 +455,15 @@ def _upgrade(name: str, framework: Framework, candidate: Candidate, facts: Facts
     module = candidate.values.get("module", "")
     distribution = "typing-extensions" if "typing_extensions" in candidate.line else module.partition(".")[0]
     wanted = distribution or _distribution(name, framework, facts)
-    return [cures.install(facts.python, [wanted], f"Install a release of {wanted} that fits", options="--upgrade")]
+    return [
+        cures.install(
+            facts.python,
+            [wanted],
+            f"Install a release of {wanted} that fits",
+            options="--upgrade",
+            packages=facts.packages,
+        )
+    ]
 
 
 CURES: dict[str, Cure] = {

@@ -44,7 +44,9 @@ def keras_fits_tensorflow(packages: Packages, python: Python | None) -> Iterator
             Evidence(f"keras {keras}", "metadata"),
             Evidence(f"{tensorflow.name} {tensorflow.version}", tensorflow.location or "metadata"),
         ],
-        remedies=[cures.install(python, [wanted], f"Install the Keras of this TensorFlow ({wanted})")],
+        remedies=[
+            cures.install(python, [wanted], f"Install the Keras of this TensorFlow ({wanted})", packages=packages)
+        ],
         explains=["keras-imports", "tensorflow-imports"],
         links=["https://keras.io/getting_started/"],
     )
@@ -74,7 +76,7 @@ def legacy_keras_is_there(variables: Variables, packages: Packages, python: Pyth
         title="TF_USE_LEGACY_KERAS asks for Keras 2, and tf-keras is not installed",
         evidence=[Evidence(f"TF_USE_LEGACY_KERAS={value}", "environment")],
         remedies=[
-            cures.install(python, [f"tf-keras=={series}.*"], "Install tf-keras"),
+            cures.install(python, [f"tf-keras=={series}.*"], "Install tf-keras", packages=packages),
             Remedy(
                 action="Or use Keras 3",
                 commands=["unset TF_USE_LEGACY_KERAS"],
@@ -140,7 +142,7 @@ def keras_backend_is_there(
             severity=Severity.WARNING,
             title=f"Keras {version} is told to use {backend}, which is not installed",
             evidence=[Evidence(f"backend {backend}", source)],
-            remedies=[cures.install(python, [BACKENDS[backend]], f"Install {backend}")],
+            remedies=[cures.install(python, [BACKENDS[backend]], f"Install {backend}", packages=packages)],
             explains=["keras-imports"],
             links=["https://keras.io/getting_started/"],
         )
@@ -153,5 +155,9 @@ def keras_backend_is_there(
             confidence=Confidence.LIKELY,
             title=f"Keras {version} needs {backend} {least} or newer, installed is {present}",
             evidence=[Evidence(f"{backend} {present}", "metadata"), Evidence(f"{backend}>={least}", "README of Keras")],
-            remedies=[cures.install(python, [f"{BACKENDS[backend]}>={least}"], f"Install a newer {backend}")],
+            remedies=[
+                cures.install(
+                    python, [f"{BACKENDS[backend]}>={least}"], f"Install a newer {backend}", packages=packages
+                )
+            ],
         )

@@ -54,7 +54,9 @@ def install_framework(framework: Framework, facts: Facts, *, accelerator: str = 
     row = tensorflow.release(best.version)
     extra = "[and-cuda]" if best.accelerator == "cuda" and row and row.and_cuda else ""
     pins = tensorflow.extra_pins(best, target)
-    return cures.install(facts.python, [f"{best.package}{extra}=={best.version}", *pins], action)
+    return cures.install(
+        facts.python, [f"{best.package}{extra}=={best.version}", *pins], action, packages=facts.packages
+    )
 
 
 def _torch(best: Build, action: str, facts: Facts) -> Remedy:
@@ -77,7 +79,7 @@ def _torch(best: Build, action: str, facts: Facts) -> Remedy:
         options = " ".join(f"--reinstall-package {requirement.partition('==')[0]}" for requirement in requirements)
     else:
         options = "--force-reinstall"
-    return cures.install(facts.python, requirements, action, index=index, options=options)
+    return cures.install(facts.python, requirements, action, index=index, options=options, packages=facts.packages)
 
 
 RESTART = Remedy(

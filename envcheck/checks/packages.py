@@ -96,6 +96,7 @@ def requirements_hold(packages: Packages, python: Python | None) -> Iterator[Fin
                     python,
                     list(dict.fromkeys(one.requirement for one in clashing[:SHOWN])),
                     "Install versions that every package accepts (the installer says so where there are none)",
+                    packages=packages,
                 )
             ],
             links=["https://pip.pypa.io/en/stable/cli/pip_check/"],
@@ -116,6 +117,7 @@ def requirements_hold(packages: Packages, python: Python | None) -> Iterator[Fin
                     [one.package for one in foreign[:SHOWN]],
                     "Install releases that are for this Python",
                     options="--upgrade",
+                    packages=packages,
                 )
             ],
         )
@@ -138,6 +140,7 @@ def requirements_hold(packages: Packages, python: Python | None) -> Iterator[Fin
                     python,
                     list(dict.fromkeys(one.requirement for one in missing[:SHOWN])),
                     "Install what is missing",
+                    packages=packages,
                 )
             ],
         )
@@ -432,15 +435,22 @@ def conda_packages_are_condas(packages: Packages, python: Python | None, facts: 
                 action="Let conda have its package back",
                 commands=[
                     f"{cures.remover(python)} {names.replace(',', '')}",
-                    f"conda install --force-reinstall {names.replace(',', '')}",
+                    f"{_conda(python)} --force-reinstall {names.replace(',', '')}",
                 ],
-                safe=cures.is_safe(python),
                 changes=cures.CHANGES,
             )
         ],
         explains=failing,
         links=["https://docs.conda.io/projects/conda/en/latest/user-guide/tasks/manage-environments.html"],
     )
+
+
+def _conda(python: Python | None) -> str:
+    """Return the beginning of an install command of the environment's conda."""
+    if python is None:
+        return "conda install"
+    prefix = f" --prefix {cures.quoted(python.prefix, python)}" if python.prefix else ""
+    return f"{python.conda_program or 'conda'} install{prefix}"
 
 
 @check(area="packages", causes=["wrong-package-name"])
@@ -576,6 +586,7 @@ def wheels_fit_this_machine(packages: Packages, python: Python, platform: Platfo
                     options="--reinstall"
                     if cures.installer(python).startswith("uv ")
                     else "--force-reinstall --no-deps",
+                    packages=packages,
                 )
             ],
             explains=[f"{name}-imports" for package in foreign for name in _users_of(package.name)],

@@ -58,6 +58,7 @@ def tensorflow_companions_match(packages: Packages, python: Python | None) -> It
                     python,
                     [f"{name}=={right}" if right else f"{name}=={series}.*"],
                     f"Install the {name} of TensorFlow {series}",
+                    packages=packages,
                 )
             ],
         )
@@ -89,7 +90,11 @@ def tensorflow_fits_numpy(packages: Packages, python: Python | None) -> Iterator
             title=f"{conflict.package} {conflict.version} needs {conflict.requirement}, installed is NumPy "
             f"{conflict.present}",
             evidence=[Evidence(f"Requires-Dist: {conflict.requirement}", f"metadata of {conflict.package}")],
-            remedies=[cures.install(python, [conflict.requirement], "Install the NumPy that TensorFlow asks for")],
+            remedies=[
+                cures.install(
+                    python, [conflict.requirement], "Install the NumPy that TensorFlow asks for", packages=packages
+                )
+            ],
             explains=["tensorflow-imports"] if other_major else [],
         )
 
@@ -109,7 +114,11 @@ def tensorflow_fits_protobuf(packages: Packages, python: Python | None) -> Itera
             title=f"{conflict.package} {conflict.version} needs {conflict.requirement}, installed is protobuf "
             f"{conflict.present}",
             evidence=[Evidence(f"Requires-Dist: {conflict.requirement}", f"metadata of {conflict.package}")],
-            remedies=[cures.install(python, [conflict.requirement], "Install the protobuf that TensorFlow asks for")],
+            remedies=[
+                cures.install(
+                    python, [conflict.requirement], "Install the protobuf that TensorFlow asks for", packages=packages
+                )
+            ],
             explains=["tensorflow-imports"],
         )
 
@@ -140,7 +149,12 @@ def tensorflow_finds_cuda_libraries(tensorflow: Framework, nvml: Nvml, facts: Fa
         title=f"TensorFlow does not find {', '.join(libraries) or 'the CUDA libraries'} and leaves the GPU out",
         evidence=[Evidence(line, "import tensorflow") for line in (tensorflow.gpu_error or "").splitlines()[:4]],
         remedies=[
-            cures.install(facts.python, [requirement], "Install TensorFlow with the CUDA libraries of this release")
+            cures.install(
+                facts.python,
+                [requirement],
+                "Install TensorFlow with the CUDA libraries of this release",
+                packages=facts.packages,
+            )
         ],
         explains=["tensorflow-sees-gpu"],
         links=["https://www.tensorflow.org/install/pip"],

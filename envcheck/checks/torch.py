@@ -63,7 +63,11 @@ def torch_companions_match(packages: Packages, python: Python | None, platform: 
         + [Evidence(f"torch {torch.version}", torch.location or "metadata")],
         remedies=[
             cures.install(
-                python, requirements, "Install the companions of this release, from the same index", index=index
+                python,
+                requirements,
+                "Install the companions of this release, from the same index",
+                index=index,
+                packages=packages,
             )
         ],
         links=["https://pytorch.org/get-started/previous-versions/"],
@@ -136,8 +140,10 @@ def torch_fits_numpy(
         evidence=[Evidence(one.line, "import torch") for one in told]
         + seen(torch, "metadata_version", "version", "numpy"),
         remedies=[
-            cures.install(python, ["numpy<2"], "Install NumPy 1"),
-            cures.install(python, ["torch>=2.4.1"], "Or install a PyTorch that was built for NumPy 2"),
+            cures.install(python, ["numpy<2"], "Install NumPy 1", packages=packages),
+            cures.install(
+                python, ["torch>=2.4.1"], "Or install a PyTorch that was built for NumPy 2", packages=packages
+            ),
         ],
         explains=["torch-imports"],
         links=["https://numpy.org/doc/stable/numpy_2_0_migration_guide.html"],
@@ -178,6 +184,8 @@ def computed(name: str, framework: Framework, facts: Facts) -> Iterator[Finding]
         named = [cause for row in cuda_errors.in_text(device.error) for cause in row.causes]
         told = [candidate.cause for candidate in import_errors.candidates(device.error)]
         cause = (named or told or ["broken-install"])[0]
+        # Sixteen rows and columns fit on every card: where they do not, somebody else has its memory.
+        cause = "gpu-in-use" if cause == "gpu-out-of-memory" and device.kind != "cpu" else cause
         wrong = not device.error.partition(":")[2] or "came out wrong" in device.error
         yield Finding(
             cause="gpu-hardware-fault" if wrong and device.kind != "cpu" else cause,
