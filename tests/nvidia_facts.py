@@ -100,7 +100,7 @@ HEALTHY = {
     "kernel_log": KernelLog(readable=True, messages=[]),
 }
 
-AREAS = {"driver", "gpu", "gpu health", "cuda", "kernel log", "accelerators"}
+AREAS = {"driver", "gpu", "gpu health", "cuda", "kernel log", "accelerators", "torch", "tensorflow"}
 CHECKS: list[Check] = [check for check in all_checks() if check.area in AREAS]
 
 NOT_LOADED = Nvml(state="NVML_ERROR_DRIVER_NOT_LOADED", gpus=None)

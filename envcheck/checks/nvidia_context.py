@@ -33,11 +33,18 @@ GPU_UNUSABLE = [
     "torch-sees-gpu",
     "tensorflow-sees-gpu",
     "*-computes",
+    "no-message-tells-of-a-driver-fault",
+    "no-message-tells-of-a-cuda-fault",
 ]
 """Checks whose findings follow from a driver that does not work."""
 
 
-FRAMEWORK_GPU_UNUSABLE = ["torch-sees-gpu", "tensorflow-sees-gpu", "*-computes"]
+FRAMEWORK_GPU_UNUSABLE = [
+    "torch-sees-gpu",
+    "tensorflow-sees-gpu",
+    "*-computes",
+    "no-message-tells-of-a-cuda-fault",
+]
 """Checks whose findings follow from a framework that cannot use a GPU that works."""
 
 
