@@ -43,6 +43,12 @@ class Ran:
         return finding
 
 
+def finding(ran: Ran, check: str) -> dict[str, Any]:
+    """Return the one finding of a check, wherever in the report it stands."""
+    (found,) = [finding for finding in ran.report["findings"] if finding["check"] == check]
+    return dict(found)
+
+
 def variables_for(env: Mapping[str, str | None] | None, mark: str) -> dict[str, str]:
     """Return the variables of a plain shell: no active environment, nothing of the test's own interpreter."""
     kept = {

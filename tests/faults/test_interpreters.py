@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from pythons import pythons
-from running import doctor
+from running import doctor, finding
 
 MODERN = [series for series in pythons() if series != "2.7"]
 
@@ -104,7 +104,7 @@ def test_an_environment_without_pip_is_healthy_and_gets_commands_without_pip(env
     ran = doctor("--python", environment.python)
     assert ran.code == 0
     assert ran.report["facts"]["python"]["pip_version"] == ""
-    commands = [command for remedy in ran.first["remedies"] for command in remedy["commands"]]
+    commands = [command for remedy in finding(ran, "requirements-hold")["remedies"] for command in remedy["commands"]]
     assert commands == [f"uv pip install --python {environment.python} 'right>=2'"]
 
 
@@ -121,7 +121,7 @@ def test_damaged_metadata_of_one_package_is_named_and_hides_no_other(environment
     packages = ran.report["facts"]["packages"]
     assert [package["name"] for package in packages["installed"]] == ["whole"]
     assert {package["name"] for package in packages["damaged"]} == {"broken", "empty", "without", "~orch"}
-    assert ran.first["check"] == "metadata-is-whole"
+    assert finding(ran, "metadata-is-whole")["severity"] == "warning"
 
 
 def test_a_name_that_is_no_utf_8_does_not_hide_the_interpreter(environment, tmp_path: pathlib.Path) -> None:
