@@ -255,9 +255,10 @@ def _nothing_fits(wish: Wish, machine: Machine, pythons: list[str]) -> Refusal:
     """Say which framework has nothing, or that two do not live together, with what spoke against each build."""
     for item in _backends(wish):
         if not any(_candidates(item, wish, machine, series, 1) for series in pythons):
+            every = _ordered(item.name, machine, wish, pythons[0])
+            asked_for = [build for build in every if not _outside_of_what_is_asked(build, item.name, wish)]
             refused = _grouped(
-                (build, _against(build, item.name, wish, machine, pythons[0]))
-                for build in _ordered(item.name, machine, wish, pythons[0])
+                (build, _against(build, item.name, wish, machine, pythons[0])) for build in asked_for or every
             )
             asked = f" {item.specifier}" if item.specifier else ""
             kind = "" if wish.accelerator == "auto" else f" for {wish.accelerator}"

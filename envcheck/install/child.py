@@ -6,6 +6,7 @@ into an environment that the next set-up may want to clear away.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import subprocess
@@ -140,9 +141,9 @@ def _listen(process: subprocess.Popen[bytes], until: float, kept: list[str], hea
 
 
 def _read(pipe: IO[bytes] | None, lines: queue.Queue[str | None]) -> None:
-    try:
+    with contextlib.suppress(OSError, ValueError):
         while pipe and (line := pipe.readline(65536)):
             lines.put(without_escapes(line.decode("utf-8", "replace")).rstrip())
-    except (OSError, ValueError):
-        pass
+        if pipe:
+            pipe.close()
     lines.put(None)

@@ -235,7 +235,11 @@ RULES: tuple[tuple[str, str, Explain], ...] = (
     ("disk-full", r"no space left on device|os error 28|disk quota exceeded", _disk),
     ("read-only", r"read-only file system", _read_only),
     ("certificate-unknown", r"invalid peer certificate|certificate verify failed|UnknownIssuer", _certificate),
-    ("proxy-required", r"407 proxy authentication required|proxy authentication|unsuccessful tunnel", _proxy),
+    (
+        "proxy-required",
+        r"proxy authentication|proxy authorization|unsuccessful tunnel",
+        _proxy,
+    ),
     ("hash-mismatch", r"hash mismatch for `([^`]+)`", _hash),
     (
         "wheel-damaged",
@@ -249,6 +253,7 @@ RULES: tuple[tuple[str, str, Explain], ...] = (
         _unreachable,
     ),
     ("index-answers", r"HTTP status (?:client|server) error \((\d{3}) ([^)]*)\)", _status),
+    ("index-answers", r"returned a (\d{3}) ([A-Za-z ]+?) error", _status),
     ("build-failed", r"failed to (?:build|download and build) `([^`]+)`", _build),
     ("no-permission", r"(?:failed to [^:`]*`?([^`:]*)`?[^.]{0,200})?permission denied", _permission),
     ("externally-managed", r"externally[- ]managed", _managed),

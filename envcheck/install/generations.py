@@ -222,7 +222,7 @@ def clear_unfinished(place: Place) -> list[int]:
         Numbers of the generations that were removed.
     """
     _finish_taking_over(place)
-    for left in (*place.folder.glob("*.new"), _beside(place.link)):
+    for left in (*place.folder.glob("*.new"), _beside(place.link), _aside(place.link)):
         if left.is_symlink() or left.is_file():
             left.unlink()
     removed = []

@@ -14,10 +14,6 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-FAKE_TORCH = """
-__version__ = {version!r}
-"""
-
 
 def wheel(
     name: str,
@@ -58,6 +54,7 @@ def sdist(name: str, version: str, setup: str) -> tuple[str, bytes]:
     import tarfile
 
     buffer = io.BytesIO()
+    stem = f"{name.replace('-', '_')}-{version}"
     files = {
         "PKG-INFO": f"Metadata-Version: 1.0\nName: {name}\nVersion: {version}\n",
         "setup.py": setup,
@@ -66,10 +63,10 @@ def sdist(name: str, version: str, setup: str) -> tuple[str, bytes]:
     }
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for path, text in files.items():
-            entry = tarfile.TarInfo(f"{name}-{version}/{path}")
+            entry = tarfile.TarInfo(f"{stem}/{path}")
             entry.size = len(text.encode())
             archive.addfile(entry, io.BytesIO(text.encode()))
-    return f"{name}-{version}.tar.gz", buffer.getvalue()
+    return f"{stem}.tar.gz", buffer.getvalue()
 
 
 def _digest(data: bytes) -> str:
@@ -88,6 +85,11 @@ class Index:
 
     def add(self, *wheels: tuple[str, bytes]) -> None:
         self.files |= dict(wheels)
+
+    @property
+    def pytorch(self) -> str:
+        """What stands in for PyTorch's own index."""
+        return f"{self.address}/whl"
 
     @property
     def url(self) -> str:
@@ -118,6 +120,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.answer(int(index.fault), b"no", "text/plain")
         elif index.fault == "garbage":
             self.answer(200, b"\x00\xff<<<not a page", "text/html")
+        elif kind == "whl":
+            # PyTorch's index has a folder for each kind of build, and pages in it.
+            page = index.page(rest[1] if len(rest) > 1 else "")
+            self.answer(404 if page is None else 200, page or b"", "text/html")
         elif kind == "simple":
             page = index.page(name)
             self.answer(404 if page is None else 200, page or b"", "text/html")
@@ -167,6 +173,8 @@ def serving(certificate: Path | None = None) -> Iterator[Index]:
     handler = type("Handler", (_Handler,), {})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    # A client that hangs up in the middle is what several tests are about.
+    server.handle_error = lambda *_: None
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)

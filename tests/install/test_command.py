@@ -1,0 +1,248 @@
+"""`envcheck setup` as a user calls it, against an index that the test serves."""
+
+from __future__ import annotations
+
+import ensurepip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from package_index import Index
+
+from envcheck.install import generations
+from envcheck.install.generations import Place
+
+pytestmark = [
+    pytest.mark.usefixtures("index"),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the made-up wheels are named for Linux"),
+]
+
+TORCH = ("--framework", "torch==2.13", "--accelerator", "cpu", "--python", sys.executable, "--no-training")
+
+
+def command(project: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "envcheck", "setup", "--directory", str(project), *arguments]
+
+
+def call(project: Path, *arguments: str, code: int = 0) -> str:
+    """Run the command to its end and return what it wrote."""
+    ended = subprocess.run(command(project, *arguments), check=False, capture_output=True, text=True, timeout=100)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture
+def wish(index: Index) -> tuple[str, ...]:
+    return (*TORCH, "--pytorch-index", index.pytorch)
+
+
+def test_one_command_makes_an_environment_and_the_next_one_replaces_it(project: Path, wish: tuple[str, ...]) -> None:
+    first = call(project, *wish)
+    assert "PyTorch 2.13.0+cpu imports" in first
+    assert f"source {project}/.venv/bin/activate" in first.replace("\n  ", " ")
+    report = json.loads(call(project, *wish, "--json"))
+    assert (report["generation"], report["replaced"]) == (2, 1)
+    assert [step["name"] for step in report["steps"]][:3] == ["environment", "solve", "install"]
+    lock = Path(report["lock"]).read_text()
+    assert "torch==2.13.0+cpu" in lock
+    assert "--hash=sha256:" in lock
+
+    assert "* 2" in call(project, "--list")
+    call(project, "--rollback")
+    assert "* 1" in call(project, "--list")
+    call(project, "--rollback", "--generation", "2")
+    call(project, "--prune", "--keep", "0")
+    assert [one["number"] for one in json.loads(call(project, "--list", "--json"))] == [2]
+    call(project, "--remove")
+    assert not list(project.iterdir())
+
+
+def test_a_dry_run_shows_plan_and_commands_and_changes_nothing(project: Path, wish: tuple[str, ...]) -> None:
+    page = call(project, *wish, "--dry-run")
+    assert "pip compile" in page
+    assert "UV_DEFAULT_INDEX=" in page
+    plan = json.loads(call(project, *wish, "--dry-run", "--json"))
+    assert plan["plan"]["choices"][0]["version"] == "2.13.0+cpu"
+    assert not list(project.iterdir())
+
+
+def test_a_wish_that_cannot_be_fulfilled_ends_with_1_and_says_what_would_change_that(project: Path) -> None:
+    page = call(project, "--framework", "torch", "--accelerator", "mps", "--python", sys.executable, code=1)
+    assert page.startswith("cannot: MPS is Apple's GPU")
+    assert "what would change that: --accelerator auto" in page
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--framework", "jax"),
+        (),
+        ("--list", "--rollback"),
+        ("--framework", "torch", "--framework", "torch==2.1"),
+        ("--framework", "torch", "--backend", "torch"),
+        ("--framework", "torch", "--card", "fast"),
+        ("--framework", "torch", "--python", "/no/python"),
+        ("--name", "../up", "--list"),
+    ],
+)
+def test_wrong_usage_ends_with_2(project: Path, arguments: tuple[str, ...]) -> None:
+    call(project, *arguments, code=2)
+
+
+def test_what_the_project_requires_is_honoured(project: Path, wish: tuple[str, ...]) -> None:
+    (project / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "1"\ndependencies = ["filelock>=3"]\n')
+    (project / "requirements.txt").write_text("numpy\n# a comment\ntorch<2.14\n")
+    plan = json.loads(call(project, *wish, "--dry-run", "--json"))["plan"]
+    assert {"text": "filelock>=3", "why": "pyproject.toml, project.dependencies", "index": ""} in plan["requirements"]
+    assert plan["files"] == [str(project / "requirements.txt")]
+    call(project, *wish)
+    code = "import filelock, numpy"
+    assert subprocess.run([project / ".venv/bin/python", "-c", code], check=False).returncode == 0
+
+
+def test_a_foreign_environment_is_taken_over_only_when_told_and_given_back(
+    project: Path, wish: tuple[str, ...]
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
+    page = call(project, *wish, code=1)
+    assert "--adopt" in page
+    assert not (project / ".venv").is_symlink()
+    call(project, *wish, "--adopt")
+    assert (project / ".venv").is_symlink()
+    call(project, "--rollback")
+    assert not (project / ".venv").is_symlink()
+    assert (project / ".venv" / "pyvenv.cfg").is_file()
+
+
+def test_a_machine_without_network_is_served_by_a_folder_that_another_one_filled(
+    project: Path, tmp_path: Path, index: Index, wish: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # pip downloads, so the index must have a real one: every Python brings a wheel of it.
+    bundled = list(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
+    if not bundled:
+        pytest.skip("this Python was packaged without a wheel of pip")
+    index.files = {name: data for name, data in index.files.items() if not name.startswith("pip-")}
+    index.add((bundled[0].name, bundled[0].read_bytes()))
+    wheels = tmp_path / "wheels"
+    said = call(project, *wish, "--download", str(wheels))
+    assert f"--offline --wheelhouse {wheels}" in said.replace("\n  ", " ")
+    assert {"torch", "filelock", "numpy", "pip"} == {path.name.split("-")[0] for path in wheels.glob("*.whl")}
+    assert not list(project.iterdir())
+
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "other cache"))
+    offline = ("--offline", "--wheelhouse", str(wheels))
+    report = json.loads(call(project, *TORCH, *offline, "--json"))
+    assert report["verified"][0]["version"] == "2.13.0+cpu"
+    refused = call(project, "--framework", "tf", "--python", sys.executable, *offline, code=1)
+    assert "not among the wheels that can be had offline" in refused.replace("\n  ", " ")
+
+
+def test_a_notebook_kernel_comes_and_goes_with_the_environment(
+    project: Path, tmp_path: Path, index: Index, wish: tuple[str, ...]
+) -> None:
+    from package_index import wheel
+
+    index.add(*(wheel(name, "1.0") for name in ("jupyterlab", "ipykernel", "ipywidgets")))
+    report = json.loads(call(project, *wish, "--extra", "jupyter", "--json"))
+    kernel = json.loads((Path(report["kernel"]) / "kernel.json").read_text())
+    assert kernel["argv"][0] == str(project / ".venv/bin/python")
+    assert kernel["display_name"] == "mein Projekt é (PyTorch 2.13.0+cpu)"
+    call(project, "--remove")
+    assert not list((tmp_path / "jupyter" / "kernels").iterdir())
+
+
+@pytest.mark.parametrize("keras", ["torch"])
+def test_keras_finds_its_backend_however_python_is_started(
+    project: Path, index: Index, wish: tuple[str, ...], keras: str
+) -> None:
+    from package_index import wheel
+
+    index.add(*(wheel("keras", f"3.{minor}.{patch}") for minor in range(10, 16) for patch in range(4)))
+    call(project, *wish, "--framework", "keras")
+    code = "import os; print(os.environ['KERAS_BACKEND'])"
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    said = subprocess.check_output([project / ".venv/bin/python", "-c", code], text=True, env=environment)
+    assert said.strip() == keras
+
+
+def killed_at(project: Path, arguments: tuple[str, ...], line: int, number: int) -> bool:
+    """Start a set-up and send it a signal after its line number `line`; tell whether it came that far."""
+    process = subprocess.Popen(
+        command(project, *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    for _ in range(line):
+        if not process.stdout.readline():
+            break
+    reached = process.poll() is None
+    os.kill(process.pid, number)
+    process.stdout.read()
+    process.stdout.close()
+    process.wait()
+    return reached
+
+
+def is_whole(project: Path) -> bool:
+    code = "import torch, filelock"
+    return subprocess.run([project / ".venv/bin/python", "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_killed_at_ten_points_the_old_environment_is_whole_and_the_next_set_up_clears_up(
+    project: Path, wish: tuple[str, ...]
+) -> None:
+    call(project, *wish)
+    place = Place(project)
+    reached = 0
+    for line in range(1, 11):
+        reached += killed_at(project, wish, line, signal.SIGKILL)
+        assert is_whole(project)
+    assert reached >= 6
+    report = json.loads(call(project, *wish, "--json"))
+    assert all(one.usable for one in generations.listed(place))
+    assert is_whole(project)
+    assert report["generation"] > 1
+    assert not list(place.folder.glob("*.new"))
+
+
+def test_ctrl_c_says_what_was_kept(project: Path, index: Index, wish: tuple[str, ...]) -> None:
+    call(project, *wish)
+    index.fault = "slow"
+    # A wheel that is not in the cache yet, so that the index has to be waited for.
+    from package_index import wheel
+
+    index.add(wheel("late", "1.0", size=100_000))
+    (project / "requirements.txt").write_text("late\n")
+    process = subprocess.Popen(
+        command(project, *wish), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for line in process.stdout:
+        if line.startswith("solve: "):
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted; generation 1 is in use as before" in errors
+    assert is_whole(project)
+    assert [one.number for one in generations.listed(Place(project))] == [1]
+    assert not running_under(str(project))
+
+
+def running_under(folder: str) -> list[str]:
+    """Return the command lines of processes that name a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            except OSError:
+                continue
+            if folder in line:
+                found.append(line)
+    return found
