@@ -43,11 +43,13 @@ def fill(plan: Plan, folder: Path, places: Places, system: System, listen: Liste
         except OSError as error:
             raise FaultError(faults.of_operating_system(error, "prepare")) from error
         make, solve, *_ = uv.commands(plan, environment, record, program, "download")
+        interpreter = uv.interpreter_of(environment)
         # The environment gets pip, which can download without installing; uv cannot.
         steps = [
-            ("environment", [*make.argv, "--seed"]),
+            ("environment", list(make.argv)),
+            ("environment", [program, "pip", "install", "--python", str(interpreter), "pip"]),
             ("solve", list(solve.argv)),
-            ("install", _pip(plan, uv.interpreter_of(environment), record / LOCK, folder)),
+            ("install", _pip(plan, interpreter, record / LOCK, folder)),
         ]
         for step, argv in steps:
             listen(step, {"install": "downloading"}.get(step, step))
