@@ -380,6 +380,11 @@ def unexamined(
     sentences += [
         f"check {check.check} crashed: {check.reason}" for check in checks if check.outcome is CheckOutcome.CRASH
     ]
+    sentences += [
+        f"the paste says two things of {item.fact}: {item.value} ({item.source}) and {item.other_value} "
+        f"({item.other_source}); the first was taken"
+        for item in (facts.pasted.contradictions if facts.pasted else None) or []
+    ]
     sentences += [f"required {item.text}: {item.reason}" for item in requirements if item.state == "unknown"]
     return sentences
 

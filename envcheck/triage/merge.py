@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from envcheck import facts as dictionary
 from envcheck.facts import Contradiction, Facts, Group, Pasted
 from envcheck.triage.pieces import Piece
 
 CLASSES: dict[str, type[Group]] = {
-    name: next(kind for kind in typing.get_args(hint) if kind is not type(None))
-    for name, hint in typing.get_type_hints(Facts).items()
+    name: getattr(dictionary, kind.partition(" ")[0])
+    for name, kind in Facts.__annotations__.items()
     if name != "extensions"
 }
 """Group → its class, as `Facts` declares it."""

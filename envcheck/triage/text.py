@@ -175,7 +175,7 @@ def _line_end(text: str, place: int, end: int) -> int:
 
 WITHOUT_DIGITS = {ord(digit): None for digit in "0123456789"}
 
-ESCAPE = re.compile(
+ESCAPE = (
     r"\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)?"  # titles and links
     r"|\x1b[P^_X][^\x1b]{0,2000}(?:\x1b\\)?"
     r"|(?:\x1b\[|\x9b)[0-?]{0,40}[ -/]{0,8}[@-~]?"  # colours and movements
@@ -196,17 +196,17 @@ ENTITIES = (
     ("&nbsp;", " "),
     ("&amp;", "&"),
 )
-LOG_DRIVER = re.compile(r'^\{"log":"')
+LOG_DRIVER = '{"log":"'
 """Docker's json-file driver wraps every line in an object."""
 
 
 def _parts(text: str) -> Iterator[str]:
     """Yield what one line of a document says: one line, or several where a program or a copy packed them together."""
     text = text[:LONGEST_LINE].rstrip()
-    if "\x1b" in text or "\x9b" in text or "[" in text:
-        text = ESCAPE.sub("", text)
-    if LOG_DRIVER.match(text):
+    if text.startswith(LOG_DRIVER):
         text = _unwrapped(text)
+    if "\x1b" in text or "\x9b" in text or ("m" in text and ("[0m" in text or "[m" in text or "^[[" in text)):
+        text = re.sub(ESCAPE, "", text)
     if "\r" in text:
         # Of a progress bar that was redrawn, each different picture once.
         for part in dict.fromkeys(text.split("\r")):

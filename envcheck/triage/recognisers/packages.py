@@ -18,25 +18,21 @@ NAME = r"_?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,80}[A-Za-z0-9])?"
 VERSION = r"\d+(?:\.\d+)*(?:[._-]?(?:a|b|rc|c|alpha|beta|dev|post|pre)\.?\d*)*(?:\+[A-Za-z0-9._-]{1,40})?"
 ROW = re.compile(rf"^(?P<name>{NAME})\s+(?:\(!\)\s+)?(?P<version>{VERSION})(?:\s+(?P<rest>\S.*))?$")
 PINNED = re.compile(rf"^(?P<name>{NAME})==(?P<version>{VERSION})$")
-FROM_FILE = re.compile(rf"^(?P<name>{NAME}) @ \S+/{NAME}-(?P<version>{VERSION})-\S+\.whl")
-REPORTED = re.compile(
-    rf"^\[(?P<tool>pip3?|conda)\] (?P<name>{NAME})(?:==|\s+)(?P<version>{VERSION})(?:\s+(?P<rest>\S.*))?$"
-)
+FROM_FILE = rf"^(?P<name>{NAME}) @ \S+/{NAME}-(?P<version>{VERSION})-\S+\.whl"
+REPORTED = rf"^\[(?P<tool>pip3?|conda)\] (?P<name>{NAME})(?:==|\s+)(?P<version>{VERSION})(?:\s+(?P<rest>\S.*))?$"
 PIP_HEADER = re.compile(r"^Package\s+Version\b")
 RULE_LINE = re.compile(r"^-{3,}[ -]*$")
 CONDA_HEADER = re.compile(r"^# packages in environment at (?P<prefix>[^:]+(?::\\[^:]+)?):")
 MAMBA_HEADER = re.compile(r"^\s*Name\s+Version\s+Build\s+Channel")
-INSTALLED = re.compile(r"^Successfully installed (?P<names>.+)$")
-ONE = re.compile(rf"(?P<name>{NAME})-(?P<version>\d{VERSION[3:]})$")
-SATISFIED = re.compile(
+INSTALLED = r"^Successfully installed (?P<names>.+)$"
+ONE = rf"(?P<name>{NAME})-(?P<version>\d{VERSION[3:]})$"
+SATISFIED = (
     rf"^Requirement already (?:satisfied|up-to-date): (?P<name>{NAME})\S* .{{0,40}}in "
     rf"(?P<location>\S+)(?: \(from .{{1,200}}\))? \((?P<version>{VERSION})\)$"
 )
-SATISFIED_PLAIN = re.compile(
-    rf"^Requirement already satisfied: (?P<name>{NAME})==(?P<version>{VERSION}) in (?P<location>\S+)"
-)
-UV_ADDED = re.compile(rf"^ \+ (?P<name>{NAME})==(?P<version>{VERSION})")
-HELD = re.compile(rf"but you have (?P<name>{NAME}) (?P<version>{VERSION}) which is incompatible")
+SATISFIED_PLAIN = rf"^Requirement already satisfied: (?P<name>{NAME})==(?P<version>{VERSION}) in (?P<location>\S+)"
+UV_ADDED = rf"^ \+ (?P<name>{NAME})==(?P<version>{VERSION})"
+HELD = rf"but you have (?P<name>{NAME}) (?P<version>{VERSION}) which is incompatible"
 
 LEAST_PINS = 3
 """Lines `name==version` that must follow each other, without a command that says so, to be what pip freeze prints."""
@@ -104,15 +100,17 @@ def _after_installation(lines: Sequence[Line]) -> Iterator[Found]:
     for line in lines:
         text = line.text
         if text.startswith("Successfully installed"):
-            found = INSTALLED.match(text)
+            found = re.match(INSTALLED, text)
             for word in found["names"].split() if found else ():
-                if one := ONE.match(word):
+                if one := re.match(ONE, word):
                     yield _package(one["name"], one["version"], "pip"), line
-        elif text.startswith(" + ") and (found := UV_ADDED.match(text)):
+        elif text.startswith(" + ") and (found := re.match(UV_ADDED, text)):
             yield _package(found["name"], found["version"], "uv"), line
-        elif text.startswith("Requirement already") and (found := SATISFIED.match(text) or SATISFIED_PLAIN.match(text)):
+        elif text.startswith("Requirement already") and (
+            found := re.match(SATISFIED, text) or re.match(SATISFIED_PLAIN, text)
+        ):
             yield _package(found["name"], found["version"], "", found["location"]), line
-        elif "but you have" in text and (found := HELD.search(text)):
+        elif "but you have" in text and (found := re.search(HELD, text)):
             yield _package(found["name"], found["version"]), line
 
 
@@ -144,7 +142,7 @@ def _tables(lines: Sequence[Line]) -> Iterator[Found]:
             kind = "conda"
         elif kind and (RULE_LINE.match(text.strip()) or text.startswith("#") or "─" in text):
             continue
-        elif found := REPORTED.match(text):
+        elif text.startswith("[") and (found := re.match(REPORTED, text)):
             yield _row(found, "conda" if found["tool"] == "conda" else "pip"), line
         elif kind and (found := ROW.match(text.strip())):
             yield _row(found, kind), line
@@ -186,11 +184,16 @@ def _of_commands(commands: Sequence[Command]) -> Iterator[Found]:
         kind = "conda" if re.match(r"(?:conda|mamba|micromamba) ", command.text) else "pip"
         for line in command.output:
             text = line.text.strip()
-            found = ROW.match(text) or PINNED.match(text) or FROM_FILE.match(text)
+            found = ROW.match(text) or PINNED.match(text) or _from_file(text)
             if found:
                 yield _row(found, kind), line
             elif not text:
                 break
+
+
+def _from_file(text: str) -> re.Match[str] | None:
+    """Match `torch @ file:///wheels/torch-2.1.0-cp311-….whl`."""
+    return re.match(FROM_FILE, text) if " @ " in text else None
 
 
 def _frozen(lines: Sequence[Line]) -> Iterator[Found]:
@@ -199,7 +202,7 @@ def _frozen(lines: Sequence[Line]) -> Iterator[Found]:
     wished = False
     for line in [*lines, Line("", "")]:
         text = line.text.strip()
-        if found := PINNED.match(text) or FROM_FILE.match(text):
+        if found := PINNED.match(text) or _from_file(text):
             run.append((_package(found["name"], found["version"]), line))
             continue
         if len(run) >= LEAST_PINS and not wished:

@@ -63,93 +63,94 @@ def _capability(text: str) -> Values:
 Reader = Callable[[str], Values]
 
 EXPRESSIONS: tuple[tuple[str, str, str, Reader], ...] = (
-    (r"torch\.__version__|torch\.version\.__version__", VERSION, "torch", _torch_version),
-    (r"torch\.version\.cuda", r"['\"]?(?P<value>\d+\.\d+|None)\b", "torch", _torch_cuda),
+    ("torch.__version__ torch.version.__version__", VERSION, "torch", _torch_version),
+    ("torch.version.cuda", r"['\"]?(?P<value>\d+\.\d+|None)\b", "torch", _torch_cuda),
     (
-        r"torch\.version\.hip",
+        "torch.version.hip",
         r"['\"]?(?P<value>\d+\.\d+[\w.-]{0,20}|None)",
         "torch",
         lambda text: {"name": "torch", "rocm": text, "accelerator": "rocm"} if text != "None" else {},
     ),
     (
-        r"torch\.cuda\.is_available\(\)",
+        "torch.cuda.is_available",
         BOOLEAN,
         "torch",
         lambda text: {"name": "torch", "sees_gpu": _true(text), "state": "ok"},
     ),
     (
-        r"torch\.(?:cuda|xpu)\.device_count\(\)",
+        "torch.cuda.device_count",
         r"\b(?P<value>\d{1,3})\b",
         "torch",
         lambda text: {"name": "torch", "sees_gpu": text != "0", "state": "ok"},
     ),
-    (r"torch\.backends\.cudnn\.version\(\)", r"\b(?P<value>\d{4,6})\b", "torch", _cudnn),
-    (r"torch\.cuda\.get_arch_list\(\)", r"(?P<value>\[[^\]]{0,400}\])", "torch", _architectures),
-    (r"torch\.cuda\.get_device_capability\([^)]{0,20}\)", r"(?P<value>\(\d{1,2}, ?\d{1,2}\))", "nvml", _capability),
+    ("torch.backends.cudnn.version", r"\b(?P<value>\d{4,6})\b", "torch", _cudnn),
+    ("torch.cuda.get_arch_list", r"(?P<value>\[[^\]]{0,400}\])", "torch", _architectures),
+    ("torch.cuda.get_device_capability", r"(?P<value>\(\d{1,2}, ?\d{1,2}\))", "nvml", _capability),
     (
-        r"torch\.cuda\.get_device_name\([^)]{0,20}\)",
+        "torch.cuda.get_device_name",
         r"['\"]?(?P<value>[A-Z][\w .-]{3,60})",
         "nvml",
         lambda text: {"gpus": [Gpu(index=0, name=text.strip())], "gpus_complete": False},
     ),
     (
-        r"torch\.backends\.mps\.is_available\(\)",
+        "torch.backends.mps.is_available",
         BOOLEAN,
         "torch",
         lambda text: {"name": "torch", "accelerator": "mps", "sees_gpu": _true(text), "state": "ok"},
     ),
     (
-        r"(?:tf|tensorflow)\.(?:__version__|version\.VERSION)",
+        "tensorflow.__version__ tensorflow.version.VERSION",
         VERSION,
         "tensorflow",
         lambda text: {"name": "tensorflow", "version": text, "state": "ok"},
     ),
     (
-        r"(?:tf|tensorflow)\.(?:config|config\.experimental)\.list_physical_devices\((?:['\"]GPU['\"])?\)",
+        "tensorflow.config.list_physical_devices tensorflow.config.experimental.list_physical_devices",
         r"(?P<value>\[[^\]]{0,2000}\])",
         "tensorflow",
         _tensorflow_gpus,
     ),
     (
-        r"(?:tf|tensorflow)\.test\.is_gpu_available\([^)]{0,40}\)",
+        "tensorflow.test.is_gpu_available",
         BOOLEAN,
         "tensorflow",
         lambda text: {"name": "tensorflow", "sees_gpu": _true(text), "state": "ok"},
     ),
     (
-        r"(?:tf|tensorflow)\.test\.is_built_with_cuda\(\)",
+        "tensorflow.test.is_built_with_cuda",
         BOOLEAN,
         "tensorflow",
         lambda text: {"name": "tensorflow", "accelerator": "cuda" if _true(text) else "cpu", "state": "ok"},
     ),
     (
-        r"keras\.__version__",
+        "keras.__version__",
         VERSION,
         "keras",
         lambda text: {"name": "keras", "version": text, "state": "ok"},
     ),
     (
-        r"sys\.version\b|platform\.python_version\(\)",
+        "sys.version platform.python_version",
         r"['\"]?(?P<value>3\.\d{1,2}\.\d{1,2})",
         "python",
         lambda text: {"version": text},
     ),
     (
-        r"sys\.executable",
+        "sys.executable",
         r"['\"]?(?P<value>(?:/|[A-Za-z]:\\)[^\s'\"]{3,200})",
         "python",
         lambda text: {"path": text, "executable": text},
     ),
     (
-        r"platform\.machine\(\)",
+        "platform.machine",
         r"['\"]?(?P<value>x86_64|arm64|aarch64|AMD64|i[3-6]86)",
         "python",
         lambda text: {"machine": text},
     ),
 )
-"""Expression, what it prints, the group that it fills, and how it is read."""
+"""Names of an expression, what it prints, the group that it fills, and how it is read."""
 
-ANY = re.compile("|".join(f"(?P<e{place}>{row[0]})" for place, row in enumerate(EXPRESSIONS)))
+NAMED = re.compile(r"\b(?:torch|tf|tensorflow|keras|sys|platform)(?:\.\w{1,40}){1,5}")
+QUESTIONS = {name: row for row in EXPRESSIONS for name in row[0].split()}
 
 
 def recognise(paste: Paste) -> Iterator[Piece]:
@@ -161,7 +162,8 @@ def recognise(paste: Paste) -> Iterator[Piece]:
         place += 1
         if code is None:
             continue
-        asked = [EXPRESSIONS[int(found.lastgroup[1:])] for found in ANY.finditer(code) if found.lastgroup]
+        names = [re.sub(r"^tf\.", "tensorflow.", name) for name in NAMED.findall(code)]
+        asked = [QUESTIONS[name] for name in names if name in QUESTIONS]
         end = place
         while end < len(lines) and end < place + MOST_OUTPUT and not _is_input(lines[end].text):
             end += 1
