@@ -60,14 +60,10 @@ def test_a_linear_model_stays_well_below_the_bar():
     images, labels = (
         np.concatenate([split[name][part] for name in ("train", "validation")]).reshape(1500, -1) for part in (0, 1)
     )
-    weights = np.zeros((785, 10))
     known = np.column_stack([images, np.ones(len(images))])
     wanted = np.eye(10)[labels.reshape(-1)]
-    for _ in range(300):
-        scores = known @ weights
-        chances = np.exp(scores - scores.max(axis=1, keepdims=True))
-        chances /= chances.sum(axis=1, keepdims=True)
-        weights -= 0.02 * known.T @ (chances - wanted) / len(known) * 10
+    # Least squares with a little weight decay: the best that a linear model does in one step.
+    weights = np.linalg.solve(known.T @ known + 30 * np.eye(785), known.T @ wanted)
     test_images, test_labels = split["test"]
     unknown = np.column_stack([test_images.reshape(len(test_images), -1), np.ones(len(test_images))])
     accuracy = ((unknown @ weights).argmax(axis=1) == test_labels).mean()
