@@ -254,6 +254,10 @@ RULES: tuple[tuple[str, str, Explain], ...] = (
     ),
     ("index-answers", r"HTTP status (?:client|server) error \((\d{3}) ([^)]*)\)", _status),
     ("index-answers", r"returned a (\d{3}) ([A-Za-z ]+?) error", _status),
+    ("index-answers", r"HTTP error (\d{3}) (?:Client|Server) Error: ([A-Za-z ]+?) for", _status),
+    ("hash-mismatch", r"do not match the hashes from the requirements file.*? ([\w.\-]+==[^ ]+)", _hash),
+    ("not-found", r"no matching distribution found for ([\w.\-=\[\]+]+)", _absent),
+    ("index-unreachable", r"NewConnectionError|Max retries exceeded", _unreachable),
     ("build-failed", r"failed to (?:build|download and build) `([^`]+)`", _build),
     ("no-permission", r"(?:failed to [^:`]*`?([^`:]*)`?[^.]{0,200})?permission denied", _permission),
     ("externally-managed", r"externally[- ]managed", _managed),
@@ -265,4 +269,4 @@ RULES: tuple[tuple[str, str, Explain], ...] = (
     ("no-wheel", r"because ([\w.\-=\[\]+]+) has no wheels with a matching", _no_wheel),
     ("conflict", r"no solution found", _conflict),
 )
-"""Kind, what the installer says (uv 0.4 to 0.13), and how it is explained; the first that is found counts."""
+"""Kind, what the installer says (uv 0.13; pip 23 to 26 while downloading), and how it is explained; the first that is found counts."""

@@ -10,6 +10,7 @@ import io
 import ssl
 import threading
 import time
+import urllib.parse
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,7 +115,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         index = self.index
         index.asked.append(self.path)
         index.authorizations.append(self.headers.get("Authorization", ""))
-        _, kind, *rest = self.path.split("?")[0].split("/")
+        _, kind, *rest = urllib.parse.unquote(self.path.split("?")[0]).split("/")
         name = rest[0] if rest else ""
         if index.fault.isdigit():
             self.answer(int(index.fault), b"no", "text/plain")
