@@ -172,12 +172,17 @@ class System(Protocol):
         ...
 
 
+LIVES: list[Live] = []
+"""Every Live of this process: what has to be closed when it ends in a hurry."""
+
+
 class Live:
     """The machine that envcheck runs on."""
 
     def __init__(self) -> None:
         """Start with no program running."""
         self._running: set[subprocess.Popen[bytes]] = set()
+        LIVES.append(self)
         self._lock = threading.Lock()
         self._closed = False
 

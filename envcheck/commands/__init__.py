@@ -12,9 +12,17 @@ import signal
 import sys
 from types import FrameType
 
-import click
+# Until `main` takes interrupts, one ends the process as the system does: without a traceback.
+_usual = signal.getsignal(signal.SIGINT)
+with contextlib.suppress(ValueError):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from envcheck import __version__
+import click  # noqa: E402
+
+from envcheck import __version__  # noqa: E402
+
+with contextlib.suppress(ValueError):
+    signal.signal(signal.SIGINT, _usual)
 
 COMMANDS = {
     "doctor": ("examine this machine: what is wrong, why, and what cures it", "envcheck.commands.doctor"),
@@ -29,6 +37,9 @@ COMMANDS = {
     "schema": ("the JSON Schema of a report", "envcheck.commands.schema"),
 }
 """Command → one line for the list, and its module; the function has the command's name."""
+
+
+INTERRUPTED = "envcheck: interrupted; nothing is left running"
 
 
 class Commands(click.Group):
@@ -74,6 +85,7 @@ def envcheck() -> None:
 def main() -> None:
     """Run the command line; an interrupt, a closed pipe and bad input end in one line, never in a traceback."""
     _occupy_standard_streams()
+    signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGTERM, _interrupted)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a stand-in for it, never a traceback.
@@ -86,7 +98,7 @@ def main() -> None:
         _say(f"envcheck: {error.format_message()}")
         code = 2
     except (KeyboardInterrupt, click.Abort):
-        _say("envcheck: interrupted; nothing is left running")
+        _say(INTERRUPTED)
         code = 130
     except BrokenPipeError:
         code = 141
@@ -137,5 +149,24 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
+PATIENCE_SECONDS = 0.5
+"""How long an interrupt may take its ordinary way before everything is ended at once."""
+
+
 def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal's signature
+    threading = sys.modules.get("threading")
+    if threading is not None and hasattr(threading, "Timer"):
+        # Python drops an exception that a signal raises within a destructor or a callback of the import system.
+        timer = threading.Timer(PATIENCE_SECONDS, _end_at_once)
+        timer.daemon = True
+        timer.start()
     raise KeyboardInterrupt
+
+
+def _end_at_once() -> None:
+    """Kill what is still running and leave, whatever the main thread is doing."""
+    system = sys.modules.get("envcheck.system")
+    for live in list(getattr(system, "LIVES", ())):
+        live.close()
+    _say(INTERRUPTED)
+    os._exit(130)
