@@ -103,6 +103,8 @@ def driver_module_is_loaded(driver: NvidiaDriver, facts: Facts, intent: Intent) 
         return
     built = driver.module_on_disk
     sure = driver.module_loaded is False and installed is not None
+    # In a paste a message may say more than that the module is missing: why it is.
+    live = driver.sources.get("module_loaded", "").startswith("/proc")
     evidence = [*seen(driver, "module_loaded"), *([installed] if installed else [])]
     if built is not None:
         evidence += seen(driver, "module_on_disk")
@@ -114,9 +116,11 @@ def driver_module_is_loaded(driver: NvidiaDriver, facts: Facts, intent: Intent) 
         cause="driver-not-loaded",
         severity=gravity(facts, intent),
         confidence=Confidence.CERTAIN if sure else Confidence.LIKELY,
-        title=f"The NVIDIA driver is installed, but {reason}",
+        title=f"The NVIDIA driver is installed, but {reason}"
+        if installed
+        else "The NVIDIA driver does not answer: its kernel module is not loaded",
         evidence=evidence,
-        explains=GPU_UNUSABLE,
+        explains=GPU_UNUSABLE if live else [name for name in GPU_UNUSABLE if not name.startswith("no-message-")],
         remedies=load_module(facts, built),
         links=[NVIDIA_INSTALL_GUIDE],
     )

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from envcheck.compat.nvml import NvmlReturn
 
 
+SHALLOWER = [name for name in GPU_UNUSABLE if not name.startswith(("no-message-", "driver-module-", "device-nodes-"))]
+"""What follows from a return code alone: it names a layer, and whatever says more than it is no consequence of it."""
+
 UNKNOWN_STATUS = 255
 """Exit status of nvidia-smi for every return code that has none of its own."""
 
@@ -157,7 +160,7 @@ def nvml_answers(nvml: Nvml, facts: Facts, intent: Intent) -> Iterator[Finding]:
         confidence=Confidence.LIKELY if several else Confidence.CERTAIN,
         title=_title_of_code(state, row),
         evidence=evidence,
-        explains=[name for name in GPU_UNUSABLE if name not in {"nvml-answers", "driver-module-is-loaded"}],
+        explains=[name for name in SHALLOWER if name != "nvml-answers"],
         remedies=remedies_of(cause, facts),
         detail=row.meaning if row else "",
     )
@@ -299,7 +302,7 @@ def nvidia_smi_answers(driver: NvidiaDriver, facts: Facts, intent: Intent) -> It
             "garbled": "nvidia-smi prints what is no table of GPUs",
         }.get(state, f"nvidia-smi fails: {(driver.smi_message or '').partition('. ')[0] or 'no words'}"),
         evidence=evidence,
-        explains=[name for name in GPU_UNUSABLE if name not in {"nvidia-smi-answers", "nvml-answers"}],
+        explains=[name for name in SHALLOWER if name not in {"nvidia-smi-answers", "nvml-answers"}],
         remedies=remedies_of(cause, facts),
         detail=row.meaning if row else "",
     )
