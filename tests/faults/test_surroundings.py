@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from running import COMMAND, doctor, left_running, run_cli, start_cli, variables_for
+from running import COMMAND, ROOT, doctor, left_running, run_cli, start_cli, variables_for
 
 
 def test_a_home_that_cannot_be_written_to_is_no_obstacle(environment, tmp_path: pathlib.Path) -> None:
@@ -103,3 +103,30 @@ def test_an_interrupt_at_any_moment_leaves_nothing_running(environment, here, af
     assert not left_running(mark, 1.0)
     assert b"Traceback" not in stderr or after < 0.2, stderr
     assert process.returncode != 0
+
+
+SWALLOWS = """
+import signal, threading, time
+from envcheck import commands
+from envcheck.system import Live
+signal.signal(signal.SIGINT, commands._interrupted)
+live = Live()
+threading.Thread(target=live.run, args=(["sleep", "1000"], 1000), daemon=True).start()
+while not live._running:
+    time.sleep(0.01)
+print("ready", flush=True)
+while True:
+    try:
+        time.sleep(1000)
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+def test_an_interrupt_that_is_dropped_on_its_way_ends_everything_all_the_same() -> None:
+    variables = variables_for({"PYTHONPATH": str(ROOT)}, "swallows")
+    with subprocess.Popen([sys.executable, "-c", SWALLOWS], stdout=subprocess.PIPE, env=variables) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    assert not left_running("swallows", 1.0)
