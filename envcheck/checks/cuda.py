@@ -42,6 +42,10 @@ MESSAGE_TOO_OLD = re.compile(
 )
 
 
+MESSAGES = ["no-message-tells-of-a-driver-fault", "no-message-tells-of-a-cuda-fault"]
+"""Checks of what frameworks print, which follow from a driver that is too old."""
+
+
 def has_gpu(facts: Facts) -> bool:
     """Tell whether an NVIDIA GPU is known to be here."""
     # A container sees the bus of its host, also where it was given no GPU.
@@ -120,6 +124,7 @@ def _driver_supports(framework: Framework, facts: Facts) -> Iterator[Finding]:
             f"{framework.name}-sees-gpu",
             f"{framework.name}-computes",
             f"gpu-architecture-is-in-{framework.name}",
+            *MESSAGES,
         ],
         remedies=[*([older] if older else []), update_driver(facts, minimum)],
         links=[NVIDIA_COMPATIBILITY_GUIDE],
@@ -223,7 +228,12 @@ def _architecture_in_build(framework: Framework, facts: Facts) -> Iterator[Findi
             Evidence(f"code in the build: {', '.join(architectures)}", source),
             *(Evidence(f"{name}: compute capability {value}", where) for value, name, where in missing),
         ],
-        explains=[f"{framework.name}-sees-gpu", f"{framework.name}-computes", "cudnn-supports-the-gpu"],
+        explains=[
+            f"{framework.name}-sees-gpu",
+            f"{framework.name}-computes",
+            "cudnn-supports-the-gpu",
+            "no-message-tells-of-a-cuda-fault",
+        ],
         remedies=[remedy] if remedy else _no_build(framework),
         links=guides(framework),
     )
