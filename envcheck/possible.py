@@ -115,9 +115,10 @@ def words_of(command: str) -> list[str]:
     """Return a command's words; PowerShell's backslashes stay. What no shell could split has none."""
     windows = re.search(r"[A-Za-z]:\\|\\Scripts\\", command) is not None
     try:
-        return shlex.split(command, posix=not windows)
+        words = shlex.split(command, posix=not windows)
     except ValueError:
         return []
+    return [word.strip("'") for word in words] if windows else words
 
 
 def programs_of(command: str) -> list[str]:
@@ -172,7 +173,7 @@ def _other_distribution(command: str, remedy: Remedy, _facts: Facts, platform: P
     if not here:
         return None
     for program in programs_of(command):
-        if program in {"wsl", "winget"} and platform.wsl:
+        if program == "wsl" and platform.wsl:
             continue
         owners = PACKAGE_MANAGERS.get(program)
         if owners is not None and here not in owners:
@@ -246,7 +247,11 @@ def requirements_of(words: list[str]) -> list[str]:
 def _value(words: list[str], option: str) -> str | None:
     after = [words[number + 1] for number, word in enumerate(words[:-1]) if word == option]
     if option == "--index-url":
+        # Of a uv project `NAME=ADDRESS`, of a Poetry project the name alone, which ends in the index's own folder.
         after += [word.partition("=")[2] for word in words if word.startswith("pytorch-") and "=http" in word]
+        after += [
+            f"/whl/{word.removeprefix('pytorch-').replace('-', '.')}" for word in words if word.startswith("pytorch-")
+        ]
     return after[0] if after else None
 
 
