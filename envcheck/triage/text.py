@@ -33,8 +33,8 @@ MOST_HITS = 20_000
 MOST_ALIKE = 20
 """Lines that differ in digits alone and are read: it is one message, said again and again."""
 
-LONGEST_LINE = 20_000
-"""Characters of a line that are read; a longer one is data, not a message."""
+LONGEST_PACKED, LONGEST_LINE = 40_000, 6_000
+"""Characters that are read of a line that packs several into one, and of one line; a longer one is data."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -144,7 +144,7 @@ def _chosen(text: str, first: int) -> list[tuple[int, str]]:
     for place in _telling(text[start:end].lower(), start)[:TELLING_LINES]:
         number += text.count("\n", position, place)
         position = place
-        line = text[place : _line_end(text, place, end)][:LONGEST_LINE]
+        line = text[place : _line_end(text, place, end)][:LONGEST_PACKED]
         kind = line[:200].translate(WITHOUT_DIGITS)
         seen[kind] = seen.get(kind, 0) + 1
         if seen[kind] <= MOST_ALIKE:
@@ -202,7 +202,7 @@ LOG_DRIVER = '{"log":"'
 
 def _parts(text: str) -> Iterator[str]:
     """Yield what one line of a document says: one line, or several where a program or a copy packed them together."""
-    text = text[:LONGEST_LINE].rstrip()
+    text = text[:LONGEST_PACKED].rstrip()
     if text.startswith(LOG_DRIVER):
         text = _unwrapped(text)
     if "\x1b" in text or "\x9b" in text or ("m" in text and ("[0m" in text or "[m" in text or "^[[" in text)):
@@ -233,9 +233,9 @@ def _cleaned(text: str) -> Iterator[str]:
             text = text.replace(entity, character)
     if text.count("\\n") >= MANY_BREAKS and not DRIVE.search(text):
         # An exception in a string of JSON, or in a list that Python printed.
-        yield from (part.replace('\\"', '"').replace("\\t", "\t") for part in text.split("\\n"))
+        yield from (part[:LONGEST_LINE].replace('\\"', '"').replace("\\t", "\t") for part in text.split("\\n"))
     else:
-        yield text
+        yield text[:LONGEST_LINE]
 
 
 def _unwrapped(text: str) -> str:

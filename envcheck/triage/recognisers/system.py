@@ -238,7 +238,7 @@ RULES = (
     ),
     Rule("Secure boot enabled", r"Secure boot enabled", "platform", always(secure_boot=True)),
     Rule("Secure boot disabled", r"Secure boot disabled", "platform", always(secure_boot=False)),
-    Rule("uid=", r"\buid=(?P<id>\d{1,10})\S* gid=\S+(?: groups=(?P<groups>.{0,1000}))", "platform", _groups),
+    Rule("uid=", r"\buid=(?P<id>\d{1,10})\S{0,80} gid=\S{1,80}(?: groups=(?P<groups>.{0,1000}))", "platform", _groups),
     Rule(
         "Hypervisor vendor:",
         r"^Hypervisor vendor:\s+(?P<name>\S+)",
