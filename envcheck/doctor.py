@@ -184,16 +184,21 @@ def with_metadata(facts: Facts) -> Facts:
 
 
 def with_messages(facts: Facts) -> Facts:
-    """Return facts with the messages of known families that frameworks printed when they were imported and tried."""
+    """Return facts with the messages of known families that frameworks printed when they could not be imported.
+
+    What a framework prints that works is no evidence: TensorFlow alarms on healthy machines.
+    """
     found: list[Message] = list(facts.messages.found or []) if facts.messages else []
     for name in FRAMEWORKS:
-        framework = getattr(facts, name)
-        text = printed(framework) if framework else ""
-        if text:
-            # Most frameworks are silent, and then nothing of this is loaded.
+        framework: Framework | None = getattr(facts, name)
+        text = printed(framework) if framework and framework.state not in {None, "ok", "not-imported"} else ""
+        if framework and text:
+            # Most frameworks work, and then nothing of this is loaded.
+            from envcheck.messages.table import family  # noqa: PLC0415
             from envcheck.triage import messages_in  # noqa: PLC0415
 
-            found += messages_in(text, f"{name}: {framework.stage or 'import'}")
+            said = messages_in(text, f"{name}: {framework.stage or 'import'}")
+            found += [message for message in said if not ((row := family(message.family)) and row.harmless)]
     return msgspec.structs.replace(facts, messages=Messages(found=found)) if found else facts
 
 
@@ -202,7 +207,7 @@ def printed(framework: Framework) -> str:
     last = ": ".join(part for part in (framework.error_type, framework.error) if part)
     traceback = framework.traceback or ""
     ending = traceback if framework.error and framework.error in traceback else f"{traceback}\n{last}"
-    return "\n".join(part for part in (framework.stderr, ending.strip(), framework.gpu_error) if part)
+    return "\n".join(part for part in (framework.stderr, ending.strip()) if part)
 
 
 def _from_metadata(name: str, framework: Framework | None, packages: Packages) -> Framework | None:
@@ -330,9 +335,9 @@ def folded(findings: Sequence[Finding]) -> list[Finding]:
     parent: dict[int, int] = {}
     for child_index, child in enumerate(ranked):
         for index, finding in enumerate(ranked):
-            if index != child_index and finding.check != child.check and _matches(child.check, finding.explains):
+            if index != child_index and finding.check != child.check and _explains(finding, child):
                 # Of two that explain each other, the one that ranks first is the cause.
-                if index > child_index and _matches(finding.check, child.explains):
+                if index > child_index and _explains(child, finding):
                     continue
                 parent[child_index] = index
                 break
@@ -353,14 +358,24 @@ def folded(findings: Sequence[Finding]) -> list[Finding]:
     ]
 
 
+def _explains(finding: Finding, child: Finding) -> bool:
+    """Tell whether one finding is the other's cause, or says on facts what the other heard said."""
+    return _matches(child.check, finding.explains) or (child.told and not finding.told and child.cause == finding.cause)
+
+
 def _with_consequences(finding: Finding, consequences: list[Finding]) -> Finding:
     if not consequences:
         return finding
     gravest = min([finding, *consequences], key=lambda found: SEVERITIES.index(found.severity))
+    surest = min(
+        [finding, *(found for found in consequences if found.told and found.cause == finding.cause)],
+        key=lambda found: CONFIDENCES.index(found.confidence),
+    )
     return msgspec.structs.replace(
         finding,
         consequences=consequences,
         severity=gravest.severity,
+        confidence=surest.confidence,
         required=any(found.required for found in [finding, *consequences]),
     )
 

@@ -117,6 +117,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         remedies: best first.
         links: where to read more.
         detail: why this follows, where the title does not say it all.
+        told: whether it rests on what a program printed; it then stands behind a finding of the same cause that rests
+            on facts.
         required: whether declared intent asks for what fails here.
         consequences: findings folded under this one; filled in by the engine.
         muted: the user asked not to be told; it counts for nothing.
@@ -132,6 +134,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     links: list[str] = []
     detail: str = ""
     check: str = ""
+    told: bool = False
     required: bool = False
     consequences: list[Finding] = []
     muted: bool = False

@@ -17,6 +17,9 @@ from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity
 if TYPE_CHECKING:
     from envcheck.messages.weigh import Answer
 
+CLEAR_FROM = 78
+"""Weight from which an answer explains the findings that are its consequences."""
+
 SHOWN = 3
 """Candidates that are named beside the answer."""
 
@@ -62,10 +65,12 @@ def _finding(answer: Answer, rank: int, best: Answer) -> Finding:
     chosen = particular or (row.cures if row else [])
     decides = f"What would decide: `{row.question}`" if row and row.question else ""
     sure = answer.weight >= weigh.CERTAIN_FROM
+    clear = answer.weight >= CLEAR_FROM
     detail = [support.meaning for support in answer.supports[1:3] if support.meaning != answer.supports[0].meaning]
     if (rank or not sure) and decides:
         detail.append(decides)
     return Finding(
+        told=True,
         cause=answer.cause,
         severity=_severity(answer, rank, best),
         confidence=_confidence(answer.weight) if rank == 0 else Confidence.POSSIBLE,
@@ -80,6 +85,7 @@ def _finding(answer: Answer, rank: int, best: Answer) -> Finding:
             for cure in chosen
         ],
         links=row.links if row else [],
+        explains=DEEPER.get(answer.cause, []) if rank == 0 and clear else [],
         detail="; ".join(detail),
     )
 
@@ -114,6 +120,22 @@ def _evidence(answer: Answer) -> list[Evidence]:
             seen.setdefault(message.source, Evidence(message.text, message.source))
     return list(seen.values())[:4]
 
+
+SYMPTOMS = ["nvml-answers", "nvidia-smi-answers", "driver-module-is-loaded"]
+"""Checks that find that the driver does not answer, which is a consequence of each cause below."""
+
+DEEPER = {
+    cause: SYMPTOMS
+    for cause in [
+        "secure-boot-blocks-driver", "nouveau-loaded", "driver-dropped-gpu", "device-permission", "driver-hung",
+        "libcuda-stub-or-duplicate", "gpu-fell-off-bus", "bar-or-iommu-setting", "container-lost-gpu",
+        "container-capabilities-missing", "rootless-or-cgroup-config", "container-toolkit-missing",
+        "wsl-driver-misinstalled", "wsl-version-too-old", "kubernetes-device-plugin", "driver-library-mismatch",
+        "fabric-manager-down", "no-gpu-present", "scheduler-allocation", "container-gpu-not-requested",
+        "gpu-hardware-fault",
+    ]
+}  # fmt: skip
+"""A cause that the messages tell with certainty explains what those checks found."""
 
 DRIVER = "Driver and kernel"
 HARDWARE = "Hardware"
