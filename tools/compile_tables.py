@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import tomllib
+from message_hints import hints_of
 
 PACKAGE = Path(__file__).resolve().parent.parent / "envcheck"
 TABLES = PACKAGE / "compat" / "tables"
@@ -35,6 +36,8 @@ def compiled(text: str) -> str:
     """
     parts = []
     for name, value in tomllib.loads(text).items():
+        if name == "family":
+            value = [{**row, "hints": hints_of(row.get("pattern", ""), row.get("hints", []))} for row in value]  # noqa: PLW2901
         if isinstance(value, list) and value and isinstance(value[0], dict):
             rows = ",\n".join(_json(row) for row in value)
             parts.append(f"{_json(name)}: [\n{rows}\n]")

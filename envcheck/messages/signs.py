@@ -43,6 +43,8 @@ def _from_platform(facts: Facts) -> Iterator[str]:
             yield f"fact:wsl{platform.wsl}"
         if platform.container:
             yield "fact:container"
+        if platform.emulation:
+            yield "fact:emulated"
         if platform.libc == "musl":
             yield "fact:musl"
         if platform.machine in {"aarch64", "arm64"}:
