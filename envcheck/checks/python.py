@@ -285,7 +285,7 @@ def modules_are_not_shadowed(python: Python, facts: Facts) -> Iterator[Finding]:
         where = "of the standard library" if shadow.hides == "standard library" else "that is installed"
         yield Finding(
             cause="shadowed-module",
-            severity=Severity.ERROR if grave or blamed else Severity.WARNING,
+            severity=Severity.ERROR if grave or blamed else _unblamed(shadow, facts),
             confidence=Confidence.CERTAIN if grave or blamed else Confidence.LIKELY,
             title=f"{shadow.path} hides {what} {where}: `import {shadow.module}` runs your file",
             evidence=[Evidence(f"{shadow.path} is found before the {shadow.hides} {shadow.module}", "sys.path")],
@@ -293,6 +293,15 @@ def modules_are_not_shadowed(python: Python, facts: Facts) -> Iterator[Finding]:
             explains=failing if grave or blamed else [],
             links=["https://docs.python.org/3/library/sys_path_init.html"],
         )
+
+
+def _unblamed(shadow: Shadow, facts: Facts) -> Severity:
+    """Return how grave a shadow is that no error names: one beside which every framework imports does no harm yet."""
+    frameworks: list[Framework | None] = [getattr(facts, name) for name in FRAMEWORK_MODULES]
+    states = {framework.state for framework in frameworks if framework is not None}
+    if shadow.hides == "standard library" and states <= {"ok"}:
+        return Severity.NOTE
+    return Severity.WARNING
 
 
 def _is_blamed(shadow: Shadow, facts: Facts) -> bool:

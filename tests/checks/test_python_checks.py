@@ -114,11 +114,22 @@ def test_a_shadowed_framework_is_an_error_and_a_shadowed_module_that_nobody_blam
         Shadow(module="random", path="/w/random.py", hides="standard library"),
         Shadow(module="mypackage", path="/w/mypackage", hides="installed package"),
     ]
-    _, findings = run_check(modules_are_not_shadowed, python=changed(shadows=shadows))
+    tensorflow = Framework(name="tensorflow", state="not-imported")
+    _, findings = run_check(modules_are_not_shadowed, python=changed(shadows=shadows), tensorflow=tensorflow)
     assert [(finding.severity, "random" in finding.title) for finding in findings] == [
         (Severity.ERROR, False),
         (Severity.WARNING, True),
     ]
+
+
+def test_a_shadow_beside_which_the_framework_imports_is_only_worth_a_note() -> None:
+    shadows = [
+        Shadow(module="calendar", path="/w/calendar.py", hides="standard library"),
+        Shadow(module="numpy", path="/w/numpy.py", hides="installed package"),
+    ]
+    torch = Framework(name="torch", state="ok")
+    _, findings = run_check(modules_are_not_shadowed, python=changed(shadows=shadows), torch=torch)
+    assert [finding.severity for finding in findings] == [Severity.NOTE, Severity.WARNING]
 
 
 def test_a_shadow_that_the_error_names_is_the_cause_of_the_failed_import() -> None:
