@@ -158,5 +158,8 @@ RECOGNISERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("accelerators", ("gfx", "rocm", "ROCm", "ROCM", "HIP version", "Apple M", "Chip: ", "Metal", "Marketing Name")),
+    ("torch_log", ("CUDA capabilit", "cuda capability", "too old (found version", "total capa", "NCCL version ")),
+    ("jupyter", ("Available kernels:",)),
+    ("hints", ("/", "\\")),
 )
 """Module → texts of which one must stand in a paste for the module to have anything to say; in order of authority."""

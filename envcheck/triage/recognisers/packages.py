@@ -32,7 +32,12 @@ SATISFIED = (
 )
 SATISFIED_PLAIN = rf"^Requirement already satisfied: (?P<name>{NAME})==(?P<version>{VERSION}) in (?P<location>\S+)"
 UV_ADDED = rf"^ \+ (?P<name>{NAME})==(?P<version>{VERSION})"
-HELD = rf"but you have (?P<name>{NAME}) (?P<version>{VERSION}) which is incompatible"
+HELD = (
+    rf"^(?:ERROR: )?(?P<name>{NAME}) (?P<version>{VERSION}) (?:has requirement|requires) "
+    rf"(?P<wish>[^,]{{1,200}}(?:,[^,b][^,]{{0,60}}){{0,6}}), "
+    rf"(?:but you(?:'ll)? have (?P<other>{NAME}) (?P<held>{VERSION})|which is not installed)"
+)
+"""As `pip check`, and pip after an installation, name requirements that do not hold."""
 
 LEAST_PINS = 3
 """Lines `name==version` that must follow each other, without a command that says so, to be what pip freeze prints."""
@@ -110,8 +115,15 @@ def _after_installation(lines: Sequence[Line]) -> Iterator[Found]:
             found := re.match(SATISFIED, text) or re.match(SATISFIED_PLAIN, text)
         ):
             yield _package(found["name"], found["version"], "", found["location"]), line
-        elif "but you have" in text and (found := re.search(HELD, text)):
-            yield _package(found["name"], found["version"]), line
+        elif ("but you have" in text or "not installed" in text) and (found := re.search(HELD, text)):
+            yield from _held(found, line)
+
+
+def _held(found: re.Match[str], line: Line) -> Iterator[Found]:
+    wish = found["wish"].strip()
+    yield Package(name=normalised(found["name"]), version=found["version"], requires=[wish]), line
+    if found["other"]:
+        yield _package(found["other"], found["held"]), line
 
 
 def _shown(lines: Sequence[Line]) -> Iterator[Found]:

@@ -28,7 +28,8 @@ def _device(found: re.Match[str]) -> Values:
 
 def _gpu(found: re.Match[str]) -> Values:
     gpu = Gpu(index=int(found["index"]), name=found["name"], compute_capability=found["capability"])
-    return {"gpus": [gpu], "gpus_complete": False}
+    # A card whose properties can be read has a driver that works.
+    return {"gpus": [gpu], "gpus_complete": False, "state": "ok"}
 
 
 def _properties(found: re.Match[str]) -> Values:

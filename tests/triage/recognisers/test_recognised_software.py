@@ -225,3 +225,46 @@ def test_a_form_that_a_person_filled_in_is_read() -> None:
     assert known.python.version == "3.12.1"
     assert known.torch is not None
     assert (known.torch.version, known.torch.sees_gpu) == ("2.2.0+cpu", False)
+
+
+def test_pip_check_brings_the_requirement_that_does_not_hold() -> None:
+    packages = installed("torchaudio 2.1.0 has requirement torch==2.1.0, but you have torch 2.2.0.\n")
+    assert packages["torchaudio"].requires == ["torch==2.1.0"]
+    assert packages["torch"].version == "2.2.0"
+
+
+def test_a_card_for_which_the_build_has_no_code_is_known_from_torch_s_warning_alone() -> None:
+    known = facts(
+        "NVIDIA GeForce RTX 5070 with CUDA capability sm_120 is not compatible with the current PyTorch installation.\n"
+        "The current PyTorch install supports CUDA capabilities sm_70 sm_80 sm_90.\n"
+    )
+    assert known.nvml is not None
+    assert [gpu.compute_capability for gpu in known.nvml.gpus or []] == ["12.0"]
+    assert known.torch is not None
+    assert known.torch.architectures == ["sm_70", "sm_80", "sm_90"]
+
+
+def test_torch_s_words_on_an_old_driver_give_the_cuda_version_that_the_driver_runs() -> None:
+    nvml = facts("RuntimeError: The NVIDIA driver on your system is too old (found version 11040).\n").nvml
+    assert nvml is not None
+    assert nvml.cuda_version == "11.4"
+
+
+def test_kernels_of_jupyter_are_listed() -> None:
+    jupyter = facts("Available kernels:\n  python3    /home/u/.local/share/jupyter/kernels/python3\n").jupyter
+    assert jupyter is not None
+    assert [kernel.name for kernel in jupyter.kernels or []] == ["python3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "system"),
+    [
+        (r"FileNotFoundError: C:\Users\u\x.dll", "Windows"),
+        ("dlopen(/Users/u/x/_lib.dylib): not found", "Darwin"),
+        ("cannot open /home/u/data", "Linux"),
+    ],
+)
+def test_the_form_of_paths_tells_the_system_where_nothing_else_does(text: str, system: str) -> None:
+    platform = facts(text).platform
+    assert platform is not None
+    assert platform.system == system
