@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from envcheck.facts import DeviceNode, Library
+from envcheck.facts import DeviceNode, Gpu, Library
 from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
 from envcheck.triage.rules import Rule, Values, always, apply, taking
@@ -154,6 +154,19 @@ RULES = (
         r"this kernel module has the version (?P<version>\d+\.\d+(?:\.\d+)?)",
         "driver",
         lambda found: {"module_loaded": True, "module_version": found["version"]},
+    ),
+    Rule(
+        "NVRM version:",
+        r"^NVRM version:\s+(?P<version>\d{3}\.\d+(?:\.\d+)?)\s*$",
+        "driver",
+        lambda found: {"module_loaded": True, "module_version": found["version"]},
+    ),
+    Rule("CUDA version:", r"^CUDA version:\s{3,}(?P<version>\d{1,2}\.\d)\s*$", "nvml", taking(cuda_version="version")),
+    Rule(
+        "Model:",
+        r"^Model:\s{3,}(?P<name>(?:NVIDIA|Tesla|GeForce|Quadro).{2,60}?)\s*$",
+        "nvml",
+        lambda found: {"gpus": [Gpu(index=0, name=found["name"])], "gpus_complete": False},
     ),
     Rule(
         "kernel reported version is",

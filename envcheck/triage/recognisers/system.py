@@ -163,6 +163,12 @@ RULES = (
         "platform",
         lambda found: kernel(found["release"]),
     ),
+    Rule(
+        "Kernel Version: ",
+        r"^\s*Kernel Version: (?P<release>\d+\.\d+\.\d+[\w.+~-]*)",
+        "platform",
+        lambda found: kernel(found["release"]),
+    ),
     Rule("PRETTY_NAME=", r"^PRETTY_NAME=(?P<name>.{3,100})", "platform", _named),
     Rule("VERSION_ID=", r"^VERSION_ID=\"?(?P<version>[\d.]{1,12})", "platform", taking(distribution_version="version")),
     Rule("ID=", r"^ID=\"?(?P<id>[a-z][\w.-]{1,30})\"?$", "platform", taking(distribution="id")),

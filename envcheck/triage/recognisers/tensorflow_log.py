@@ -74,6 +74,18 @@ RULES = (
         always(name="tensorflow", state="ok", sees_gpu=False, accelerator="cuda"),
     ),
     Rule(
+        "cuda_version",
+        r"['\"]cuda_version['\"][:,] ['\"](?P<version>\d{1,2}\.\d)",
+        "tensorflow",
+        lambda found: {"name": "tensorflow", "accelerator": "cuda", "cuda": found["version"]},
+    ),
+    Rule(
+        "is_cuda_build",
+        r"['\"]is_cuda_build['\"][:,] (?P<is>True|False)",
+        "tensorflow",
+        lambda found: {"name": "tensorflow", "accelerator": "cuda" if found["is"] == "True" else "cpu", "state": "ok"},
+    ),
+    Rule(
         "Num GPUs Available",
         r"Num GPUs Available:\s+(?P<count>\d{1,3})\b",
         "tensorflow",

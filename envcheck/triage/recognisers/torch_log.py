@@ -55,6 +55,20 @@ def _nccl(found: re.Match[str]) -> Values:
     return {"name": "torch", "nccl": found["version"]}
 
 
+def _built(found: re.Match[str]) -> Values:
+    return {"name": "torch", "accelerator": "cuda", "cuda": found["version"]}
+
+
+def _with_cudnn(found: re.Match[str]) -> Values:
+    return {"name": "torch", "cudnn": found["version"]}
+
+
+def _architectures_built(found: re.Match[str]) -> Values:
+    """Read `-gencode;arch=compute_86,code=sm_86`, as `torch.__config__.show()` prints the build."""
+    names = re.findall(r"code=((?:sm|compute)_\d{2,3}[af]?)", found["names"])
+    return {"name": "torch", "accelerator": "cuda", "architectures": names} if names else {}
+
+
 RULES = (
     Rule(
         "with CUDA capability sm_",
@@ -92,5 +106,8 @@ RULES = (
         "nvml",
         _memory,
     ),
+    Rule("CUDA Runtime ", r"^\s*- CUDA Runtime (?P<version>\d{1,2}\.\d)", "torch", _built),
+    Rule("CuDNN ", r"^\s*- CuDNN (?P<version>\d{1,2}\.\d{1,2}(?:\.\d{1,2})?)", "torch", _with_cudnn),
+    Rule("NVCC architecture flags", r"NVCC architecture flags: (?P<names>\S.{5,2000})", "torch", _architectures_built),
     Rule("NCCL version ", r"\bNCCL version (?P<version>\d\.\d{1,2}\.\d{1,2})(?:\+cuda\d+\.\d+)?", "torch", _nccl),
 )
