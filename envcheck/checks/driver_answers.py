@@ -13,6 +13,7 @@ from envcheck.checks.nvidia_context import (
     in_container,
     in_wsl,
     no_gpu_on_bus,
+    working_gpus,
 )
 from envcheck.checks.nvidia_remedies import (
     RESTART,
@@ -36,8 +37,25 @@ if TYPE_CHECKING:
 SHALLOWER = [name for name in GPU_UNUSABLE if not name.startswith(("no-message-", "driver-module-", "device-nodes-"))]
 """What follows from a return code alone: it names a layer, and whatever says more than it is no consequence of it."""
 
+COUNTS_NONE = {"NVML_ERROR_NOT_FOUND", "NVML_ERROR_GPU_NOT_FOUND", "NVML_ERROR_NO_PERMISSION"}
+"""Codes with which nvidia-smi says that the driver runs and that it may see no GPU."""
+
 UNKNOWN_STATUS = 255
 """Exit status of nvidia-smi for every return code that has none of its own."""
+
+
+SMI_WORDS = (
+    ("couldn't communicate with the NVIDIA driver", "DRIVER_NOT_LOADED"),
+    ("couldn't find libnvidia-ml", "LIBRARY_NOT_FOUND"),
+    ("readable by current user", "NO_PERMISSION"),
+    ("No devices", "NOT_FOUND"),
+    ("reset must occur", "RESET_REQUIRED"),
+    ("insufficiently powered", "INSUFFICIENT_POWER"),
+    ("issue with GPU interrupts", "IRQ_ISSUE"),
+    ("infoROM is corrupted", "CORRUPTED_INFOROM"),
+    ("Mismatch in versions between nvidia-smi and NVML", "LIB_RM_VERSION_MISMATCH"),
+)
+"""What nvidia-smi prints in its own words instead of the text of a return code (nvidia-smi 340 to 555)."""
 
 
 def code_of_smi(driver: NvidiaDriver) -> NvmlReturn | None:
@@ -45,12 +63,9 @@ def code_of_smi(driver: NvidiaDriver) -> NvmlReturn | None:
     from envcheck.compat import nvml as codes
 
     message = (driver.smi_message or "").strip()
-    if "couldn't communicate with the NVIDIA driver" in message:
-        return codes.nvml_return("NVML_ERROR_DRIVER_NOT_LOADED")
-    if "couldn't find libnvidia-ml" in message:
-        return codes.nvml_return("NVML_ERROR_LIBRARY_NOT_FOUND")
-    if "No devices" in message:
-        return codes.nvml_return("NVML_ERROR_NOT_FOUND")
+    for words, name in SMI_WORDS:
+        if words in message:
+            return codes.nvml_return(f"NVML_ERROR_{name}")
     lowered = message.lower()
     known = sorted(codes.nvml_returns(), key=lambda row: len(row.text or ""), reverse=True)
     for row in known:
@@ -269,7 +284,8 @@ def nvidia_smi_answers(driver: NvidiaDriver, facts: Facts, intent: Intent) -> It
         and (in_container(facts) or (no_gpu_on_bus(facts.pci) and not in_wsl(facts)))
     ):
         return
-    if answers(facts.nvml):
+    counts_none = row is not None and row.name in COUNTS_NONE and not working_gpus(facts)
+    if answers(facts.nvml) and not counts_none:
         words = {"timeout": "hangs", "crash": "crashes", "garbled": "prints what is no table of GPUs"}.get(
             state, "fails"
         )
@@ -294,7 +310,7 @@ def nvidia_smi_answers(driver: NvidiaDriver, facts: Facts, intent: Intent) -> It
     cause = "driver-hung" if state == "timeout" else cause_of_code(row, facts)
     yield Finding(
         cause=cause,
-        severity=gravity(facts, intent) if row and row.name.endswith("NOT_FOUND") else Severity.ERROR,
+        severity=gravity(facts, intent) if row and row.name in COUNTS_NONE else Severity.ERROR,
         confidence=Confidence.LIKELY if row or state == "timeout" else Confidence.POSSIBLE,
         title={
             "timeout": "nvidia-smi does not come back",

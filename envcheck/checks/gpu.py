@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envcheck.check import check
-from envcheck.checks.driver_answers import cause_of_code
+from envcheck.checks.driver_answers import cause_of_code, code_of_smi
 from envcheck.checks.nvidia_context import (
     FRAMEWORK_GPU_UNUSABLE,
     NVIDIA_XID_GUIDE,
@@ -99,7 +99,7 @@ def gpus_on_bus_are_reported(pci: Pci, nvml: Nvml, facts: Facts, intent: Intent)
             for device in devices[:8]
         ]
         + [Evidence(f"reported: {', '.join(sorted(reported)) or 'none'}", "NVML")],
-        explains=[] if gpus else FRAMEWORK_GPU_UNUSABLE,
+        explains=[] if gpus else ["nvidia-smi-answers", *FRAMEWORK_GPU_UNUSABLE],
         remedies=[
             Remedy(
                 action="Read what the kernel says of that device",
@@ -152,12 +152,15 @@ def every_gpu_answers(nvml: Nvml, facts: Facts, intent: Intent) -> Iterator[Find
         if gpu.state == "ok":
             continue
         row = codes.nvml_return(gpu.state)
+        if gpu.state == "NVML_ERROR_UNKNOWN" and facts.driver is not None:
+            # nvidia-smi has words of its own for some codes.
+            row = code_of_smi(facts.driver) or row
         cause = cause_of_code(row, facts)
         remedies = {
             "gpu-fell-off-bus": POWER_CYCLE,
             "gpu-hardware-fault": [reset_gpu(gpu), RESTART_PLAIN],
         }.get(cause, [RESTART_PLAIN])
-        if gpu.state == "NVML_ERROR_INSUFFICIENT_POWER":
+        if row is not None and row.name == "NVML_ERROR_INSUFFICIENT_POWER":
             remedies = [
                 Remedy(
                     action="Power off and attach every power cable of the card",
@@ -172,7 +175,12 @@ def every_gpu_answers(nvml: Nvml, facts: Facts, intent: Intent) -> Iterator[Find
             confidence=Confidence.LIKELY if row and len(row.causes) > 1 else Confidence.CERTAIN,
             title=f"{named(gpu)} does not answer: {row.text or row.name if row else gpu.state}",
             evidence=[Evidence(f"{named(gpu)}: {gpu.state}", "NVML")],
-            explains=["gpus-on-bus-are-reported", "nvidia-smi-answers", *FRAMEWORK_GPU_UNUSABLE],
+            explains=[
+                "gpus-on-bus-are-reported",
+                "nvidia-smi-answers",
+                *FRAMEWORK_GPU_UNUSABLE,
+                *([] if row is None or row.name == "NVML_ERROR_UNKNOWN" else ["no-message-tells-of-a-hardware-fault"]),
+            ],
             remedies=remedies,
             detail=row.meaning if row else "",
             links=[NVIDIA_XID_GUIDE],

@@ -252,6 +252,22 @@ def test_wsl_without_a_kernel_module_is_healthy() -> None:
         ("Failed to initialize NVML: Function Not Found", 13, "libcuda-stub-or-duplicate"),
         ("NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.", 12, "driver-missing"),
         ("No devices were found", 6, "no-gpu-present"),
+        (
+            "No devices were found. Please make sure /dev/nvidia* files are readable by current user.",
+            4,
+            "device-permission",
+        ),
+        (
+            "Unable to determine the device handle for gpu 0: A GPU reset must occur before this GPU can be used",
+            255,
+            "gpu-hardware-fault",
+        ),
+        (
+            "The NVIDIA kernel module detected an issue with GPU interrupts",
+            11,
+            "bar-or-iommu-setting",
+        ),
+        ("Mismatch in versions between nvidia-smi and NVML.", 255, "driver-library-mismatch"),
     ],
 )
 def test_the_words_of_nvidia_smi_alone_name_the_cause(message: str, exit_code: int, cause: str) -> None:
@@ -269,3 +285,9 @@ def test_the_page_of_gpu_health_names_only_checks_that_exist() -> None:
 def test_every_check_of_gpu_health_stands_on_its_page() -> None:
     page = (pathlib.Path(__file__).parents[2] / "docs" / "gpu-health.md").read_text(encoding="utf-8")
     assert [check.id for check in CHECKS if check.area == "gpu health" and f"`{check.id}`" not in page] == []
+
+
+def test_a_driver_that_counts_no_gpu_is_not_called_a_broken_tool() -> None:
+    driver = replace(DRIVER, smi_state="failed", smi_message="No devices were found", smi_exit_code=6)
+    found = first(driver=driver, nvml=replace(NVML, gpus=[]), pci=None)
+    assert found.cause == "no-gpu-present"
