@@ -11,6 +11,7 @@ import pathlib
 import re
 import signal
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import msgspec
 
@@ -89,7 +90,9 @@ def carry_out(report: Report, examine: Examine, hear: Hear, wanted: Wanted = eve
         step = coming[0]
         tried |= set(step.commands)
         hear(f"{step.title}: {step.action}")
-        ended, report, written = _one(step, report, examine, hear, python, path, written)
+        # An interrupt takes its ordinary way, for as long as it takes to bring back what was there.
+        with _on_interrupt(_raise_interrupt):
+            ended, report, written = _one(step, report, examine, hear, python, path, written)
         steps.append(ended)
         interrupted = ended.state == "interrupted"
         if ended.state == "failed":
@@ -150,7 +153,7 @@ def _one(
         state, detail = "interrupted", "broken off by you"
     except NotPossibleError as problem:
         state, detail = "failed", str(problem)
-    with _undisturbed():
+    with _on_interrupt(signal.SIG_IGN):
         if state in {"failed", "interrupted", "made-worse", "did-not-help"}:
             detail = _take_back(python, place, written.after, detail, hear)
             seen = report
@@ -224,19 +227,23 @@ def _installed_or(python: Python, otherwise: list[str]) -> list[str]:
         return otherwise
 
 
+def _raise_interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keep an interrupt from breaking off what brings an environment back."""
+def _on_interrupt(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
+    """Answer interrupts in one way for a while; not in other threads than the main one, which alone is interrupted."""
     try:
-        former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        former = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:
-        # Not the main thread, which alone is interrupted.
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, before in former.items():
+            signal.signal(number, before)
 
 
 def undo(python: Python, hear: Hear) -> Undone:

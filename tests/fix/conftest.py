@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
@@ -46,6 +48,31 @@ def make_wheel(
     return path
 
 
+SLOW_BACKEND = """
+import time
+
+def prepare_metadata_for_build_wheel(folder, settings=None):
+    open({begun!r}, "w").close()
+    time.sleep(120)
+
+build_wheel = prepare_metadata_for_build_wheel
+"""
+
+
+def make_slow_source(folder: pathlib.Path, name: str, version: str, begun: pathlib.Path) -> None:
+    """Write a source distribution whose build takes minutes; the file `begun` is there once it has begun."""
+    files = {
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": SLOW_BACKEND.format(begun=str(begun)),
+    }
+    with tarfile.open(folder / f"{name}-{version}.tar.gz", "w:gz") as archive:
+        for path, text in files.items():
+            entry = tarfile.TarInfo(f"{name}-{version}/{path}")
+            entry.size = len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+
+
 class Bench:
     """An environment that can be broken and mended, and the folder that stands for the package index."""
 
@@ -78,7 +105,8 @@ class Bench:
         """Put a wheel into the index and unpack it into the environment, as an installer does."""
         path = make_wheel(self.wheels, name, version, source=source, requires=requires)
         with zipfile.ZipFile(path) as archive:
-            archive.extractall(self.site_packages)
+            for member in archive.namelist():
+                archive.extract(member, self.site_packages)
         info = self.site_packages / f"{name.replace('-', '_')}-{version}.dist-info"
         (info / "INSTALLER").write_text("pip\n")
         with (info / "RECORD").open("a") as record:

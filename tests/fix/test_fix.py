@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import pathlib
+import signal
+import time
 
 import pytest
+from fix.conftest import make_slow_source
 
 CONFLICT = ("beta<2",)
 
@@ -165,6 +168,28 @@ def test_a_run_that_was_killed_in_the_middle_of_a_step_is_undone_to_the_last_byt
     assert undone.code == 0, undone.stdout + undone.stderr
     assert bench.snapshot() == before
     assert not (bench.folder / ".envcheck-undo").exists()
+
+
+def test_ctrl_c_in_the_middle_of_a_step_leaves_the_environment_as_it_was_and_says_so(bench) -> None:
+    from running import left_running, start_cli
+
+    bench.install("alpha", "1.0", requires=CONFLICT)
+    bench.install("beta", "2.0")
+    begun = bench.here.parent / "begun"
+    make_slow_source(bench.wheels, "beta", "1.5", begun)
+    before = bench.snapshot()
+    arguments = ["fix", "--apply", "--python", bench.python, "--only", "requirements-hold"]
+    with start_cli(arguments, env=bench.variables, cwd=bench.here, mark="ctrl-c") as process:
+        deadline = time.monotonic() + 60
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr.decode()
+    assert "broken off by you" in stdout.decode()
+    assert "The environment is as it was before." in stdout.decode()
+    assert bench.snapshot() == before
+    assert not left_running("ctrl-c", 2.0)
 
 
 def test_json_tells_what_was_done(bench) -> None:
