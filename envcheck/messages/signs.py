@@ -111,9 +111,11 @@ def _from_nvidia(facts: Facts) -> Iterator[str]:
 
 
 def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
+    accounts = [message.values for message in messages if message.family == "torch-oom-account"]
     for message in messages:
         if message.family == "torch-cuda-out-of-memory":
-            yield from _out_of_memory(message.values)
+            # The newer text has two parts, recognised apart; the last account belongs to the last error.
+            yield from _out_of_memory({**(accounts[-1] if accounts else {}), **message.values})
         if message.family == "pip-no-matching-distribution":
             yield from _no_matching(message.values)
         if message.family == "no-module-named" and _is_installed(message.values.get("module", ""), facts):
@@ -127,6 +129,8 @@ def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
     if builds and min(builds) < WINDOWS_BUILD_WITH_WSL_GPU:
         yield "text:windows-build-without-wsl-gpu"
     yield from _branches(facts)
+    yield from _names(messages)
+    yield from _wheel_platform(messages, facts)
 
 
 def _is_installed(module: str, facts: Facts) -> bool:
@@ -158,6 +162,50 @@ def _skew(messages: Sequence[Message]) -> Iterator[str]:
             versions.setdefault(item.lower(), set()).add(version)
     if any(len(found) > 1 for found in versions.values()):
         yield "text:several-versions-of-one-thing"
+
+
+KNOWN_NAMES = [
+    "torch", "torchvision", "torchaudio", "torchtext", "tensorflow", "tensorflow-cpu", "tensorflow-datasets",
+    "tensorflow-hub", "tensorflow-probability", "keras", "numpy", "scipy", "pandas", "matplotlib", "scikit-learn",
+    "scikit-image", "opencv-python", "pillow", "transformers", "diffusers", "accelerate", "datasets", "tokenizers",
+    "huggingface-hub", "safetensors", "sentencepiece", "jax", "jaxlib", "flax", "xformers", "flash-attn", "triton",
+    "bitsandbytes", "deepspeed", "lightning", "pytorch-lightning", "torchmetrics", "onnx", "onnxruntime",
+    "onnxruntime-gpu", "tensorboard", "jupyter", "notebook", "ipykernel", "timm", "kornia", "einops", "protobuf",
+    "h5py", "requests", "tqdm", "wandb", "mlflow", "gymnasium", "stable-baselines3", "sentence-transformers",
+]  # fmt: skip
+"""Names that people mean who misspell."""
+
+
+def _names(messages: Sequence[Message]) -> Iterator[str]:
+    """Find a name that the index does not have and that is close to one that it has."""
+    asked = {
+        re.split(r"[<>=!~\[; ]", value)[0].lower().replace("_", "-")
+        for message in messages
+        if message.family in {"pip-no-matching-distribution", "pip-versions-none"}
+        for value in [message.values.get("requirement", "")]
+        if value
+    }
+    if asked - set(KNOWN_NAMES):
+        import difflib  # noqa: PLC0415 - only where the index lacks something
+
+        for name in asked - set(KNOWN_NAMES):
+            close = difflib.get_close_matches(name, KNOWN_NAMES, n=1, cutoff=0.86)
+            if close and not name.startswith(close[0] + "-"):
+                yield "text:name-is-nearly-a-known-one"
+
+
+def _wheel_platform(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
+    """Compare a wheel that was refused with the machine."""
+    wheels = [message.values.get("wheel", "") for message in messages if message.family == "wheel-not-supported"]
+    platform = facts.platform
+    machine, system = (platform.machine or "", platform.system or "") if platform is not None else ("", "")
+    for wheel in wheels:
+        if ("x86_64" in wheel or "amd64" in wheel) and machine in {"aarch64", "arm64"}:
+            yield "text:wheel-for-another-machine"
+        if ("aarch64" in wheel or "arm64" in wheel) and machine in {"x86_64", "AMD64"}:
+            yield "text:wheel-for-another-machine"
+        if ("win_amd64" in wheel and system in {"Linux", "Darwin"}) or ("manylinux" in wheel and system == "Windows"):
+            yield "text:wheel-for-another-machine"
 
 
 WINDOWS_BUILD_WITH_WSL_GPU = 19044
@@ -233,9 +281,6 @@ def _out_of_memory(values: dict[str, str]) -> Iterator[str]:
 def _no_matching(values: dict[str, str]) -> Iterator[str]:
     versions = values.get("versions", "")
     yield "text:no-versions-at-all" if versions.strip() in {"", "none"} else "text:other-versions-offered"
-
-
-NEWEST_PYTHON_OF_OLD = {"tensorflow": (3, 13), "torch": (3, 14)}
 
 
 def _python(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
