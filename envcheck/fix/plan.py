@@ -7,13 +7,13 @@ shell that started it, and a third party's check may be wrong.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Collection
 
 import msgspec
 
 from envcheck import cures
 from envcheck.facts import Facts, Python
+from envcheck.possible import words_of
 from envcheck.report import Confidence, Finding, Remedy, Report, Severity
 
 PLAIN_OPTIONS = frozenset(
@@ -186,10 +186,9 @@ def why_not(remedy: Remedy, python: Python | None) -> str:
 
 
 def _words(command: str) -> list[str]:
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return []
+    """Return a command's words, without the `&` with which PowerShell calls a quoted program."""
+    words = words_of(command)
+    return words[1:] if words[:1] == ["&"] else words
 
 
 class Installation(msgspec.Struct, frozen=True):
