@@ -53,6 +53,8 @@ def driver(system: System, deadline: float, quick: bool) -> NvidiaDriver:
 
 
 def _linux(system: System, deadline: float, quick: bool) -> NvidiaDriver:
+    if on_jetson(system):
+        raise Ended(Outcome.ABSENT, "a Jetson brings its driver with its system image; it has no module `nvidia`")
     modules = system.read(MODULES_FILE)
     loaded = {line.split(" ", 1)[0] for line in modules.text.splitlines()}
     known = modules.outcome == "ok"
@@ -106,11 +108,22 @@ def _linux(system: System, deadline: float, quick: bool) -> NvidiaDriver:
     )
 
 
+def on_jetson(system: System) -> bool:
+    """Tell whether this is a Jetson whose GPU is driven by `nvgpu`: no PCI device, no NVML, other version numbers.
+
+    Later ones (JetPack 7) have the driver of other GPUs and are examined as such. Source: NVIDIA Jetson Linux Developer
+    Guide; the device tree's `compatible`.
+    """
+    if system.read(VERSION_FILE).outcome == "ok":
+        return False
+    return "nvidia,tegra" in system.read("/proc/device-tree/compatible").text
+
+
 def hinted(system: System) -> bool:
     """Tell whether anything on this machine suggests an NVIDIA driver: its library, module, device or bus."""
     if (system.ask("uname") or {}).get("system") == "Windows":
         return system.which("nvidia-smi") is not None or system.status(WINDOWS_LIBRARY).outcome == "ok"
-    return (
+    return not on_jetson(system) and (
         system.read(VERSION_FILE).outcome == "ok"
         or bool(libraries_found(system))
         or system.status("/dev/dxg").outcome == "ok"

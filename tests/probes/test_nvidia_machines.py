@@ -186,6 +186,22 @@ def test_a_machine_without_a_trace_of_nvidia_starts_no_program() -> None:
         assert ended.value.outcome is Outcome.ABSENT
 
 
+def test_a_jetson_is_not_taken_for_a_machine_whose_driver_is_broken() -> None:
+    jetson = machine(
+        answers=LINUX,
+        files={
+            "/proc/modules": "nvgpu 1 0 - Live 0x0\n",
+            "/proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0000\0nvidia,p3767-0000\0nvidia,tegra234\0",
+            "/etc/ld.so.conf.d/nvidia-tegra.conf": "/usr/lib/aarch64-linux-gnu/tegra\n",
+            "/usr/lib/aarch64-linux-gnu/tegra/libcuda.so.1": "",
+        },
+    )
+    for probe in (lambda: look(jetson), lambda: nvml(jetson, INTERPRETER, 5)):
+        with pytest.raises(Ended) as ended:
+            probe()
+        assert ended.value.outcome is Outcome.ABSENT
+
+
 def test_nvidia_smi_is_asked_only_where_there_is_time() -> None:
     table = Completed(
         outcome="ok",
