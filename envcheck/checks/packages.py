@@ -94,7 +94,7 @@ def requirements_hold(packages: Packages, python: Python | None) -> Iterator[Fin
             remedies=[
                 cures.install(
                     python,
-                    list(dict.fromkeys(one.requirement for one in clashing[:SHOWN])),
+                    together(clashing[:SHOWN]),
                     "Install versions that every package accepts (the installer says so where there are none)",
                     packages=packages,
                 )
@@ -138,7 +138,7 @@ def requirements_hold(packages: Packages, python: Python | None) -> Iterator[Fin
             remedies=[
                 cures.install(
                     python,
-                    list(dict.fromkeys(one.requirement for one in missing[:SHOWN])),
+                    together(missing[:SHOWN]),
                     "Install what is missing",
                     packages=packages,
                 )
@@ -148,6 +148,16 @@ def requirements_hold(packages: Packages, python: Python | None) -> Iterator[Fin
 
 def _and_more(count: int) -> str:
     return f" (and {count - 1} more)" if count > 1 else ""
+
+
+def together(conflicts: list[Conflict]) -> list[str]:
+    """Return one requirement for each distribution that is asked for, with all that is asked of it."""
+    asked: dict[str, list[str]] = {}
+    for conflict in conflicts:
+        found = re.match(r"([\w.-]+(?:\s*\[[^\]]*\])?)\s*\(?([^()]*)\)?$", conflict.requirement)
+        name, specifier = (found[1], found[2]) if found else (conflict.requirement, "")
+        asked.setdefault(_normalised(name), []).extend(part.strip() for part in specifier.split(",") if part.strip())
+    return [name + ",".join(dict.fromkeys(parts)) for name, parts in asked.items()]
 
 
 def conflicts_of(packages: Packages, askers: Collection[str] | None = None) -> list[Conflict]:

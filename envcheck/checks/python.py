@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from envcheck import cures
 from envcheck.check import check
-from envcheck.facts import Facts, Framework, Packages, Python, Shadow, Variables, need
+from envcheck.checks.packages import conflicts_of
+from envcheck.facts import Facts, Framework, Package, Packages, Python, Shadow, Variables, need
 from envcheck.intent import Intent
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity, seen
 
@@ -242,9 +243,26 @@ def environment_comes_first(python: Python, packages: Packages, facts: Facts) ->
                 changes="this shell alone",
             )
         ],
-        explains=[*_failing(facts), "requirements-hold"],
+        explains=[
+            *(name for name in _failing(facts) if _is_named(name, facts, [first for first, _ in leaks])),
+            *(f"*-fits-{first.name}" for first, _ in leaks),
+            *_conflicts_that_leaks_explain(packages, {first.name for first, _ in leaks}),
+        ],
         links=["https://docs.python.org/3/library/site.html"],
     )
+
+
+def _conflicts_that_leaks_explain(packages: Packages, leaked: set[str]) -> list[str]:
+    """Return the check of requirements, where every version that does not fit is one that leaked."""
+    clashing = {conflict.required for conflict in conflicts_of(packages) if conflict.present}
+    return ["requirements-hold"] if clashing <= leaked else []
+
+
+def _is_named(import_check: str, facts: Facts, leaked: list[Package]) -> bool:
+    """Tell whether the error of a failed import names a package that leaked, or the folder that it lies in."""
+    framework: Framework = getattr(facts, import_check.partition("-")[0])
+    text = "\n".join(filter(None, (framework.error, framework.traceback, framework.stderr)))
+    return any(package.location in text or package.name.replace("-", "_") in text for package in leaked)
 
 
 def _outside_folders(python: Python) -> dict[str, str]:

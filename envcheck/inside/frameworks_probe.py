@@ -50,6 +50,16 @@ def stage(name, **values):
     channel.say("stage", name=name, **values)
 
 
+def holds_packages(folder):
+    """Tell whether an installer put packages into a folder: site-packages, or one that `pip --target` filled."""
+    if os.path.basename(folder) in ("site-packages", "dist-packages"):
+        return True
+    try:
+        return any(name.endswith(".dist-info") for name in os.listdir(folder))
+    except OSError:
+        return False
+
+
 def find(name):
     """Return the file or folder that `import name` would run, without running it; None where there is none."""
     import importlib.util
@@ -61,7 +71,7 @@ def find(name):
         return found.origin
     places = list(found.submodule_search_locations or [])
     # A folder without __init__.py in the working directory is no installation; one in site-packages is a broken one.
-    kept = [place for place in places if os.path.basename(os.path.dirname(place)) in ("site-packages", "dist-packages")]
+    kept = [place for place in places if holds_packages(os.path.dirname(place))]
     return kept[0] if kept else None
 
 
@@ -70,10 +80,10 @@ def hidden_installation(name, origin):
     folder = os.path.dirname(os.path.abspath(origin))
     if os.path.basename(folder) == name:
         folder = os.path.dirname(folder)
-    if os.path.basename(folder) in ("site-packages", "dist-packages"):
+    if holds_packages(folder):
         return None
     for place in sys.path:
-        if os.path.basename(place) in ("site-packages", "dist-packages"):
+        if place and holds_packages(place):
             whole = os.path.join(place, name, "__init__.py")
             if os.path.isfile(whole) and os.path.realpath(whole) != os.path.realpath(origin):
                 return whole

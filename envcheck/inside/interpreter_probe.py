@@ -160,6 +160,13 @@ def user_site():
         return None, None
 
 
+def holds_packages(folder, listing):
+    """Tell whether an installer put packages into a folder: site-packages, or one that `pip --target` filled."""
+    return os.path.basename(folder) in ("site-packages", "dist-packages") or any(
+        name.endswith(".dist-info") for name in listing
+    )
+
+
 def module_of(folder, name):
     """Return the module that a name in a folder would be imported as; an empty string where it would not."""
     for suffix in IMPORT_SUFFIXES:
@@ -171,56 +178,44 @@ def module_of(folder, name):
     return name if os.path.isfile(os.path.join(folder, name, "__init__.py")) else ""
 
 
+BEFORE_THE_PATH = {"abc", "codecs", "genericpath", "io", "ntpath", "os", "posixpath", "site", "stat", "zipimport"}
+"""Modules that are in place before the search path is looked at."""
+
+
+def is_there(module, folder, names):
+    """Tell whether a folder has a module, as a file or as a package."""
+    return (
+        module + ".py" in names
+        or (module in names and os.path.isfile(os.path.join(folder, module, "__init__.py")))
+        or any(name.startswith(module + ".") and name.endswith(IMPORT_SUFFIXES) for name in names)
+    )
+
+
 def shadows(path, listings):
     """Return files in the working directory, or on PYTHONPATH, that hide a module further down the search path."""
-    here = os.getcwd()
-    added = [here] + [os.path.abspath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     library = standard_library()
-    standard = set()
-    for folder in (library, os.path.join(library, "lib-dynload")):
-        for name in entries(folder):
-            base = name.partition(".")[0]
-            if name.endswith(IMPORT_SUFFIXES) or os.path.isfile(os.path.join(folder, name, "__init__.py")):
-                standard.add(base)
-    standard -= NEVER_SHADOWS
-    # Those are in place before the search path is looked at.
-    standard -= set(sys.builtin_module_names)
-    standard -= {"abc", "codecs", "io", "os", "site", "stat", "zipimport", "posixpath", "ntpath", "genericpath"}
-    installed = {}
-    own = {os.path.realpath(folder) for folder in added}
-    for folder in path:
-        if (
-            folder
-            and os.path.realpath(folder) not in own
-            and os.path.basename(folder)
-            in (
-                "site-packages",
-                "dist-packages",
-            )
-        ):
-            installed[folder] = set(listings.get(folder, ()))
+    standard = [(folder, set(entries(folder))) for folder in (library, os.path.join(library, "lib-dynload"))]
+    left_alone = BEFORE_THE_PATH.union(sys.builtin_module_names)
+    installed = [(folder, set(listings[folder])) for folder in path if holds_packages(folder, listings[folder])]
+    own = [os.getcwd()]
+    own += [os.path.abspath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    never = {os.path.realpath(folder) for folder in (library, os.path.dirname(library), sys.prefix)}
     found = []
-    for folder in dict.fromkeys(added) if sys.version_info >= (3, 7) else added:
-        if os.path.realpath(folder) in (os.path.realpath(library), os.path.realpath(os.path.dirname(library))):
+    for folder in unique_folders(own):
+        names = entries(folder)
+        if os.path.realpath(folder) in never or holds_packages(folder, names):
             continue
-        if os.path.basename(folder) in ("site-packages", "dist-packages"):
-            continue
-        for name in entries(folder):
+        for name in names:
             module = module_of(folder, name)
             if not module or module in NEVER_SHADOWS:
                 continue
             whole = os.path.join(folder, name)
-            if module in standard:
+            if module not in left_alone and any(is_there(module, where, names) for where, names in standard):
                 found.append({"module": module, "path": whole, "hides": "standard library"})
                 continue
-            for elsewhere, names in installed.items():
-                if module + ".py" in names or (
-                    module in names and os.path.isfile(os.path.join(elsewhere, module, "__init__.py"))
-                ):
-                    same = os.path.realpath(os.path.join(elsewhere, name)) == os.path.realpath(whole)
-                    if not same:
-                        found.append({"module": module, "path": whole, "hides": "installed package"})
-                    break
+            hidden = [os.path.join(where, name) for where, names in installed if is_there(module, where, names)]
+            if hidden and os.path.realpath(hidden[0]) != os.path.realpath(whole):
+                found.append({"module": module, "path": whole, "hides": "installed package"})
     return found[:50]
 
 
@@ -335,7 +330,7 @@ def packages(path, listings):
     installed, hidden, damaged, development = {}, [], [], []
     here = os.path.realpath(os.getcwd())
     for folder in path:
-        packaged = os.path.basename(folder) in ("site-packages", "dist-packages")
+        packaged = holds_packages(folder, listings[folder])
         if not packaged and os.path.realpath(folder) == here:
             # `pip list` would count the project that one stands in; what is installed is what is asked.
             continue

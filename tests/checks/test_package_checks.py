@@ -66,6 +66,12 @@ def test_a_version_that_a_package_does_not_accept_is_a_conflict() -> None:
     assert finding.remedies[0].safe
 
 
+def test_what_several_packages_ask_of_one_is_asked_for_at_once() -> None:
+    packages = installed(package("a", "1", "B.c>=2"), package("d", "1", "b_c!=3,>=1.5"), package("b-c", "1.0"))
+    _, (finding,) = run_check(requirements_hold, packages=packages, python=PYTHON)
+    assert commands(finding) == ["/env/bin/python -m pip install 'b-c>=2,!=3,>=1.5'"]
+
+
 def test_a_package_that_is_required_and_missing_is_named() -> None:
     _, (finding,) = run_check(requirements_hold, packages=installed(package("a", "1", "b>=2")), python=PYTHON)
     assert finding.cause == "package-not-installed"

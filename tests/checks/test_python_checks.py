@@ -108,6 +108,24 @@ def test_a_folder_on_pythonpath_that_hides_the_environment_s_copy_is_named() -> 
     assert finding.remedies[0].commands == ["unset PYTHONPATH"]
 
 
+def test_a_leak_explains_the_import_that_names_it_and_no_other() -> None:
+    packages = Packages(
+        installed=[Package(name="protobuf", version="3.20.3", location="/shared/site")],
+        hidden=[Package(name="protobuf", version="6.32.0", location="/env/lib/python3.12/site-packages")],
+    )
+    named = Framework(name="tensorflow", state="failed", error="cannot import name 'x' from 'google.protobuf'")
+    other = Framework(name="torch", state="failed", error="libcudnn.so.9: cannot open shared object file")
+    _, (finding,) = run_check(
+        environment_comes_first,
+        python=changed(python_path=["/shared/site"]),
+        packages=packages,
+        tensorflow=named,
+        torch=other,
+    )
+    assert "tensorflow-imports" in finding.explains
+    assert "torch-imports" not in finding.explains
+
+
 def test_a_shadowed_framework_is_an_error_and_a_shadowed_module_that_nobody_blames_a_warning() -> None:
     shadows = [
         Shadow(module="torch", path="/w/torch.py", hides="installed package"),

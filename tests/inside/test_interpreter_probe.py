@@ -120,6 +120,18 @@ def test_files_in_the_working_directory_that_hide_modules_are_found(
     }
 
 
+def test_a_folder_that_pip_filled_holds_packages_whatever_its_name(extra: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    target = tmp_path / "target"
+    dist_info(target, "numpy", "1.23.5")
+    dist_info(extra, "numpy", "2.1.0")
+    for folder in (target, extra):
+        (folder / "numpy").mkdir()
+        (folder / "numpy" / "__init__.py").touch()
+    said = ask(sys.executable, tmp_path, {"PYTHONPATH": f"{target}:{extra}"})
+    assert said["python"]["shadows"] == []
+    assert next(package["version"] for package in said["packages"]["hidden"] if package["name"] == "numpy") == "2.1.0"
+
+
 def test_a_module_that_hides_one_of_the_probe_s_own_imports_does_not_stop_it(tmp_path: pathlib.Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('mine')\n")
     (tmp_path / "sysconfig.py").write_text("raise SystemExit('mine')\n")
