@@ -145,6 +145,9 @@ def secure_boot_lets_the_driver_load(driver: NvidiaDriver, facts: Facts, intent:
     secure = facts.platform.secure_boot if facts.platform else None
     if driver.module_loaded or answers(facts.nvml) or in_container(facts) or in_wsl(facts) or secure is False:
         return
+    if no_gpu_on_bus(facts.pci):
+        # Packages of the driver on a machine without a card: there is nothing for the module to do.
+        return
     blocked = secure and driver.module_loaded is False and bool(driver.module_on_disk)
     if not refused and not blocked:
         if secure is None:

@@ -19,6 +19,7 @@ from envcheck.checks.nvidia_context import (
     answers,
     gpus_on_bus,
     gravity,
+    no_gpu_on_bus,
 )
 from envcheck.checks.nvidia_remedies import POWER_CYCLE, RESTART, RESTART_PLAIN, install_driver, remedies_of
 from envcheck.facts import Facts, KernelLog, KernelMessage, need
@@ -435,7 +436,7 @@ def kernel_accepts_the_driver(kernel_log: KernelLog, facts: Facts, intent: Inten
     """
     found = [incident for incident in incidents(kernel_log) if incident.first.kind in DEEPEST_FIRST]
     found = [incident for incident in found if about_gpu(incident.first, facts) and not _answered(incident, facts)]
-    if not found:
+    if not found or (live(found[0].first) and no_gpu_on_bus(facts.pci)):
         return
     found.sort(key=lambda incident: DEEPEST_FIRST.index(incident.first.kind))
     told = found[0]

@@ -208,6 +208,11 @@ def test_driver_packages_on_a_machine_without_a_card_are_no_fault() -> None:
         driver, smi_message="NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
     )
     assert report(pci=Pci(devices=[]), driver=driver, nvml=NOT_LOADED).findings == []
+    built = replace(driver, module_on_disk="580.95.05")
+    secure = replace(UBUNTU, secure_boot=True)
+    absent = log(("no-gpu-found", "NVRM: No NVIDIA GPU found."))
+    found = report(pci=Pci(devices=[]), driver=built, nvml=NOT_LOADED, platform=secure, kernel_log=absent)
+    assert found.findings == []
 
 
 def test_a_container_that_was_given_no_gpu_hears_nothing_of_its_hosts_driver() -> None:
