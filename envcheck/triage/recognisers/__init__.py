@@ -77,7 +77,7 @@ RECOGNISERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "but you have",
         ),
     ),
-    ("python_paths", ("-packages", "ython", "conda", "venv")),
+    ("python_paths", ("-packages", "ython", "conda", "venv", ".py", "[MSC")),
     (
         "tensorflow_log",
         (
@@ -160,7 +160,22 @@ RECOGNISERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "flags",
         ),
     ),
-    ("accelerators", ("gfx", "rocm", "ROCm", "ROCM", "HIP version", "Apple M", "Chip: ", "Metal", "Marketing Name")),
+    (
+        "accelerators",
+        (
+            "gfx",
+            "proc_translated",
+            "qemu",
+            "rocm",
+            "ROCm",
+            "ROCM",
+            "HIP version",
+            "Apple M",
+            "Chip: ",
+            "Metal",
+            "Marketing Name",
+        ),
+    ),
     (
         "torch_log",
         (

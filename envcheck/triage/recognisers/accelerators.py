@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
-from envcheck.triage.rules import Rule, apply, taking
+from envcheck.triage.rules import Rule, always, apply, taking
 
 
 def recognise(paste: Paste) -> Iterator[Piece]:
@@ -49,4 +49,11 @@ RULES = (
         "accelerators",
         lambda _: {"metal": True},
     ),
+    Rule(
+        "sysctl.proc_translated",
+        r"sysctl\.proc_translated: 1",
+        "platform",
+        always(emulation="rosetta", system="Darwin"),
+    ),
+    Rule("qemu", r"^qemu(?:-\w+)?: uncaught target signal", "platform", always(emulation="qemu")),
 )

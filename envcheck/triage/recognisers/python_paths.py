@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 
+from envcheck.facts import Shadow
 from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
 from envcheck.triage.rules import Rule, Values, always, apply
@@ -42,6 +44,7 @@ def recognise(paste: Paste) -> Iterator[Piece]:
             yield Piece("python", {"environment_kind": "venv"}, command.source)
     yield from apply(RULES, paste)
     yield from _paths(paste)
+    yield from _shadows(paste)
 
 
 def _paths(paste: Paste) -> Iterator[Piece]:
@@ -70,6 +73,56 @@ def _paths(paste: Paste) -> Iterator[Piece]:
         elif "-packages" in found[0]:
             values["user_site"] = found[0]
         yield Piece("python", values, line.source)
+
+
+FRAME = re.compile(r"^\s+File \"(?P<path>[^\"]{1,300})\", line \d+")
+IMPORT = re.compile(r"^\s+(?:from|import) (?P<module>\w{1,60})\b")
+OFTEN_SHADOWED = frozenset(
+    [
+        "torch",
+        "tensorflow",
+        "keras",
+        "numpy",
+        "scipy",
+        "pandas",
+        "matplotlib",
+        "sklearn",
+        "cv2",
+        "PIL",
+        "transformers",
+        "datasets",
+        "accelerate",
+        "yaml",
+        "tqdm",
+        "requests",
+        "wandb",
+        "tokenizers",
+        "jax",
+        "onnx",
+        "ray",
+        "gym",
+        "mpi4py",
+        "triton",
+    ]
+)
+"""Modules of packages whose names people give to files of their own."""
+
+
+def _shadows(paste: Paste) -> Iterator[Piece]:
+    """Find imports that a traceback sees end in a file beside the program, though the name is another module's."""
+    module, frame = "", ""
+    for line in paste.lines:
+        if found := FRAME.match(line.text):
+            path = found["path"]
+            name = re.split(r"[\\/]", path.removesuffix("__init__.py").rstrip("\\/"))[-1].removesuffix(".py")
+            own = not re.search(r"-packages[\\/]|[\\/]lib(?:64)?[\\/]python3|[\\/]Lib[\\/]\w+|<frozen", path)
+            known = module in OFTEN_SHADOWED or module in sys.stdlib_module_names
+            if own and name == module and known and frame:
+                hides = "standard library" if module in sys.stdlib_module_names else "installed package"
+                yield Piece("python", {"shadows": [Shadow(module=module, path=path, hides=hides)]}, line.source)
+            module, frame = "", path
+        elif found := IMPORT.match(line.text):
+            module = found["module"]
 
 
 def _version(found: re.Match[str], prefix: str) -> str | None:
@@ -163,5 +216,15 @@ RULES = (
         "python",
         always(externally_managed=True),
     ),
+    Rule(
+        "[MSC v.",
+        r"\[MSC v\.\d{4} (?P<bits>32|64) bit \((?P<machine>AMD64|Intel|ARM64)\)",
+        "python",
+        lambda found: {
+            "bits": int(found["bits"]),
+            "machine": "x86" if found["machine"] == "Intel" else found["machine"],
+        },
+    ),
+    Rule("[MSC v.", r"\[MSC v\.\d{4} ", "platform", always(system="Windows", distribution="windows")),
     Rule("PyPy", r"^\[PyPy \d", "python", always(implementation="PyPy")),
 )

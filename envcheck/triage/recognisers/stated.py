@@ -147,7 +147,7 @@ PAIRS: tuple[tuple[str, str, Callable[[str], Values]], ...] = (
     (r"cuda used to build pytorch|torch\.version\.cuda|torch cuda(?: version)?", "torch", _build_cuda),
     (r"rocm used to build pytorch", "torch", _build_rocm),
     (
-        r"is cuda available(?: \(pytorch\))?|cuda available|torch\.cuda\.is_available\(\)|torch cuda available",
+        r"(?:is |torch )?cuda available(?: \(pytorch\))?|torch\.cuda\.is_available\(\)|gpu available",
         "torch",
         _available,
     ),

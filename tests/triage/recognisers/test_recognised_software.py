@@ -268,3 +268,30 @@ def test_the_form_of_paths_tells_the_system_where_nothing_else_does(text: str, s
     platform = facts(text).platform
     assert platform is not None
     assert platform.system == system
+
+
+def test_a_file_beside_the_program_that_hides_a_module_is_found_in_the_traceback() -> None:
+    python = facts(
+        'Traceback (most recent call last):\n  File "/home/u/work/train.py", line 1, in <module>\n    import torch\n'
+        '  File "/home/u/work/torch.py", line 3, in <module>\n    x = torch.zeros(1)\nAttributeError: no zeros\n'
+    ).python
+    assert python is not None
+    assert [(item.module, item.hides) for item in python.shadows or []] == [("torch", "installed package")]
+
+
+def test_an_import_that_ends_where_it_should_hides_nothing() -> None:
+    python = facts(
+        'Traceback (most recent call last):\n  File "/home/u/work/train.py", line 1, in <module>\n    import torch\n'
+        '  File "/home/u/v/lib/python3.11/site-packages/torch/__init__.py", line 3, in <module>\n    import queue\n'
+        '  File "/usr/lib/python3.11/queue.py", line 3, in <module>\n    raise ImportError\nImportError\n'
+    ).python
+    assert python is not None
+    assert python.shadows is None
+
+
+def test_the_banner_of_a_32_bit_python_tells_that_it_is_one() -> None:
+    known = facts("Python 3.9.13 (tags/v3.9.13:6de2ca5, May 17 2022) [MSC v.1929 32 bit (Intel)] on win32\n")
+    assert known.python is not None
+    assert (known.python.version, known.python.bits) == ("3.9.13", 32)
+    assert known.platform is not None
+    assert known.platform.system == "Windows"
