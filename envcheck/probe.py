@@ -4,8 +4,9 @@
     def cpu(system: System) -> Cpu:
 
 The names of its parameters say what it needs: `system`, `interpreter` (the one under test), `deadline` (seconds that
-it has left to give to what it runs), `quick` (whether a second witness that takes its time is to be left out).  A probe that has nothing to look at raises `Ended(Outcome.ABSENT, why)`; one that
-may not look, `Ended(Outcome.DENIED, why)`.
+it has left to give to what it runs), `quick` (whether a second witness that takes its time is to be left out).  A
+probe that has nothing to look at raises `Ended(Outcome.ABSENT, why)`; one that may not look,
+`Ended(Outcome.DENIED, why)`.
 """
 
 from __future__ import annotations
