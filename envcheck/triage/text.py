@@ -75,7 +75,7 @@ def lines_of(name: str, content: bytes) -> list[Line]:
         content: its bytes, in any encoding.
 
     Returns:
-        Lines in order.  Blank ones are kept, for they end blocks; time and memory grow with the size of the document,
+        Lines in order, without passwords, keys and tokens.  Blank ones are kept, for they end blocks; time and memory grow with the size of the document,
         and of a very long one the ends and the telling lines between them are read.
     """
     if len(content) <= MOST_BYTES:
@@ -86,7 +86,10 @@ def lines_of(name: str, content: bytes) -> list[Line]:
         head, tail = decoded(content[:half]), decoded(content[-half:], like=content[:4])
         numbered = [*_chosen(head, 1), *_chosen(tail, head.count("\n") + skipped + 1)]
     stripped = [(number, part) for number, text in numbered for part in _parts(text)]
-    return list(_joined(_unprefixed(stripped, name)))
+    from envcheck.redact import mask_secrets  # noqa: PLC0415 - its patterns take time to compile
+
+    joined = _joined(_unprefixed(stripped, name))
+    return [Line(mask_secrets(line.text), line.source, line.stamp) for line in joined]
 
 
 def decoded(content: bytes, like: bytes = b"") -> str:

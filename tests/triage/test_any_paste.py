@@ -105,6 +105,32 @@ def test_any_bytes_give_facts_without_control_characters(content: bytes) -> None
     assert not any(escape in shown for escape in ("\\u001b", "\\u009b", "\x1b", "\x9b", "\\u0007", "\\u0000"))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: Could not find a version that satisfies the requirement torch, looked in https://me:{}@pypi.example.org/",
+        "export HF_TOKEN={}",
+        "ENV PIP_EXTRA_INDEX_URL=https://__token__:{}@pypi.example.org/simple",
+        "$ CUDA_VISIBLE_DEVICES=0 WANDB_API_KEY={} python train.py",
+        "OSError: You are trying to access a gated repo. Authorization: Bearer {}",
+        "ModuleNotFoundError: No module named 'x' (AWS_SECRET_ACCESS_KEY={})",
+    ],
+)
+def test_a_secret_that_was_pasted_along_is_in_no_fact_and_on_no_page(line: str) -> None:
+    from envcheck.check import all_checks
+    from envcheck.doctor import diagnose, with_metadata
+    from envcheck.intent import Intent
+    from envcheck.render import json as render_json
+    from envcheck.render import terminal
+
+    planted = "pl4nt3dS3cretPl4nt3dS3cret"
+    facts = with_metadata(facts_from([("paste", line.format(planted).encode())]))
+    report = diagnose(facts, [], all_checks(), Intent())
+    page = terminal.page(report, width=200, colour=False, verbose=True, quiet=False)
+    assert planted not in page
+    assert planted not in render_json.text(report)
+
+
 def test_markup_in_a_paste_is_text_on_the_page() -> None:
     from envcheck.check import all_checks
     from envcheck.doctor import diagnose, with_metadata
