@@ -81,6 +81,7 @@ def carry_out(report: Report, examine: Examine, hear: Hear, wanted: Wanted = eve
     first = plan(report, wanted)
     if python is None or not first.steps:
         return Mended(report=report, steps=[], left=first.left)
+    _refuse_where_a_run_has_not_ended(python)
     path, written = record.new(python, environment.installed(python))
     tried: set[str] = set()
     steps: list[Step] = []
@@ -115,6 +116,18 @@ def carry_out(report: Report, examine: Examine, hear: Hear, wanted: Wanted = eve
         left=[*waiting, *left.left],
         record=str(path) if path.exists() else "",
         interrupted=interrupted,
+    )
+
+
+def _refuse_where_a_run_has_not_ended(python: Python) -> None:
+    found = record.latest(python)
+    if found is None or not found[1].copy:
+        return
+    if record.under_way(found[1]):
+        raise NotPossibleError("another run of `envcheck fix --apply` is under way in this environment")
+    raise NotPossibleError(
+        f"a run of `envcheck fix --apply` was broken off ({found[1].started}): `envcheck fix --undo` brings back first "
+        "what was there before"
     )
 
 
@@ -256,28 +269,38 @@ def undo(python: Python, hear: Hear) -> Undone:
     if found is None:
         raise NotPossibleError(f"envcheck has changed nothing in {python.prefix} that could be undone")
     path, written = found
+    if record.under_way(written):
+        raise NotPossibleError("a run of `envcheck fix --apply` is under way in this environment")
     before = _installed_or(python, [])
     problem = ""
+    wanted: list[str] = []
     place = pathlib.Path(written.copy) if written.copy else None
     try:
         if place is not None and place.is_dir():
             hear(f"bringing back the copy in {place}")
             environment.bring_back(python, place)
-        _to_versions(python, written.before, hear)
+        wanted = as_before(environment.installed(python), written)
+        _to_versions(python, wanted, hear)
     except NotPossibleError as error:
         problem = str(error)
     after = environment.installed(python)
-    if not problem and after != written.before:
-        differ = sorted(set(after) ^ set(written.before))
-        problem = f"still different: {', '.join(differ[:5])}"
+    if not problem and after != wanted:
+        problem = f"still different: {', '.join(sorted(set(after) ^ set(wanted))[:5])}"
     record.write(path, msgspec.structs.replace(written, copy="", undone="" if problem else record.now()))
-    names = {name_of(line) for line in written.before}
+    names = {name_of(line) for line in after}
     return Undone(
         record=str(path),
         restored=[line for line in after if line not in before],
-        removed=[line for line in before if name_of(line) not in names and line not in after],
+        removed=[line for line in before if name_of(line) not in names],
         problem=problem,
     )
+
+
+def as_before(present: list[str], written: Record) -> list[str]:
+    """Return the lines of `pip freeze` that undo a run: what it changed as it was, and all else as it is now."""
+    changed = {name_of(line) for line in set(written.before) ^ set(written.after)}
+    kept = [line for line in present if name_of(line) not in changed]
+    return sorted([*kept, *(line for line in written.before if name_of(line) in changed)])
 
 
 def name_of(line: str) -> str:

@@ -37,6 +37,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         after: what was installed after the last one.
         steps: what was carried out, in order.
         copy: folder with the copy made before a step that has not ended; empty where every step has.
+        process: id of the process that carries it out.
         undone: UTC time at which it was undone; empty while it was not.
     """
 
@@ -49,6 +50,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     after: list[str]
     steps: list[Step] = []
     copy: str = ""
+    process: int = 0
     undone: str = ""
 
 
@@ -74,7 +76,12 @@ def new(python: Python, before: list[str]) -> tuple[pathlib.Path, Record]:
         NotPossibleError: there is no place to write it.
     """
     record = Record(
-        python=python.path or "", prefix=python.prefix or "", started=now(), before=before, after=list(before)
+        python=python.path or "",
+        prefix=python.prefix or "",
+        started=now(),
+        before=before,
+        after=list(before),
+        process=os.getpid(),
     )
     name = f"{record.started.replace(':', '')}-{os.getpid()}.json"
     reasons = []
@@ -116,6 +123,13 @@ def latest(python: Python) -> tuple[pathlib.Path, Record] | None:
             if same and record.format <= FORMAT and not record.undone and (record.copy or changed(record)):
                 found.append((path, record))
     return max(found, key=lambda one: (one[1].started, one[0].name), default=None)
+
+
+def under_way(record: Record) -> bool:
+    """Tell whether a step of a run has not ended and its process is there."""
+    import psutil  # noqa: PLC0415 - only here
+
+    return bool(record.copy) and record.process != os.getpid() and psutil.pid_exists(record.process)
 
 
 def changed(record: Record) -> bool:
