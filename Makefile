@@ -9,7 +9,7 @@ STACKS := tf-cpu torch-cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint install docs machines score bench tables clean
+.PHONY: help run test lint install docs machines score bench tables refresh clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -27,6 +27,7 @@ lint: $(STAMPS)/lint  ## ruff, mypy --strict, import-linter, docs current
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/document_checks.py --check
+	$(BIN)/python tools/compile_tables.py --check
 
 install: $(STAMPS)/package  ## envcheck alone, without frameworks
 
@@ -35,6 +36,7 @@ docs: $(STAMPS)/package  ## docs/checks.md from the docstrings
 
 machines: $(STAMPS)/package  ## write the expected report of every recorded machine anew; review the difference
 	$(BIN)/python tests/machines/refresh.py
+	$(BIN)/python tools/readme_pages.py
 
 score: $(STAMPS)/package  ## score the diagnosis on the cases beside the project, where they are
 	$(BIN)/python tools/score.py
@@ -42,7 +44,10 @@ score: $(STAMPS)/package  ## score the diagnosis on the cases beside the project
 bench: $(STAMPS)/stacks  ## the table of measured ratios
 	$(BIN)/python benchmarks/run.py
 
-tables: $(STAMPS)/package  ## compare the compatibility tables with package metadata
+tables: $(STAMPS)/package  ## compile the tables after an edit
+	$(BIN)/python tools/compile_tables.py
+
+refresh: $(STAMPS)/package  ## compare the compatibility tables with package metadata
 	$(BIN)/python tools/refresh_tables.py
 
 clean:  ## remove the environment and caches

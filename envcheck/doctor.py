@@ -62,10 +62,12 @@ class Examined(msgspec.Struct, frozen=True):
     Attributes:
         facts: all that is known.
         probes: how each probe ended.
+        quick: whether probes that import a framework were left out.
     """
 
     facts: Facts
     probes: list[ProbeResult]
+    quick: bool = False
 
 
 def examine(
@@ -116,7 +118,7 @@ def examine(
         **{name: group for name, group in groups.items() if name in known},  # type: ignore[arg-type]
         extensions={name: group for name, group in groups.items() if name not in known},
     )
-    return Examined(with_messages(with_metadata(facts)), [(results | left_out)[probe.name] for probe in probes])
+    return Examined(with_messages(with_metadata(facts)), [(results | left_out)[probe.name] for probe in probes], quick)
 
 
 def _gather(

@@ -110,7 +110,9 @@ def _severity(answer: Answer, rank: int, best: Answer) -> Severity:
 
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
-    return text[:1].upper() + text[1:] if text[:3].islower() and " " in text else text
+    # A word of letters alone begins a sentence; the name of a file, a library or a command keeps its spelling.
+    word = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if word.isalpha() and word.islower() and " " in text else text
 
 
 def _evidence(answer: Answer) -> list[Evidence]:

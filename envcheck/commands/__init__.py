@@ -86,7 +86,10 @@ def main() -> None:
     """Run the command line; an interrupt, a closed pipe and bad input end in one line, never in a traceback."""
     _occupy_standard_streams()
     signal.signal(signal.SIGINT, _interrupted)
-    signal.signal(signal.SIGTERM, _interrupted)
+    for name in ("SIGTERM", "SIGHUP"):
+        # What `nohup` has switched off stays off.
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), _interrupted)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a stand-in for it, never a traceback.
         if hasattr(stream, "reconfigure"):

@@ -91,7 +91,7 @@ def doctor(
             python, list(required), list(mute), progress, quick=quick, limit=timeout, record=record, replay=replay
         )
     options = {
-        "quick": quick,
+        "quick": quick or examined.quick,
         "only": list(only),
         "skip": list(skip),
         "timeout": timeout,
@@ -105,7 +105,7 @@ def doctor(
     if as_json:
         from envcheck.render import json as render_json
 
-        output.write(render_json.text(report))
+        output.write(output.tidied(render_json.text(report)))
     else:
         from envcheck.render import terminal
 
@@ -158,8 +158,13 @@ def look(
     if replay:
         recorded = _usage(recording.load, replay)
         declared = _usage(configuration.read, recorded.system, required, mute)
-        quick = quick or bool(recorded.options.get("quick"))
-        return examine(recorded.system, recorded.interpreter, all_probes(), quick=quick, limit=limit), declared
+        return examine(
+            recorded.system,
+            recorded.interpreter,
+            all_probes(),
+            quick=quick or bool(recorded.options.get("quick")),
+            limit=limit,
+        ), declared
     recorder = recording.recorder(live) if record else None
     system: System = recorder or live
     declared = _usage(configuration.read, system, required, mute)

@@ -17,6 +17,18 @@ def write(text: str) -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open to the end
 
 
+def tidied(text: str) -> str:
+    """Return text in which the user's home folder is `~`: shorter, and with no name in it; commands stay runnable."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - no error where HOME is missing
+    # In JSON a backslash stands twice.
+    for written in {home, home.replace("\\", "\\\\")}:
+        if len(written) > 1 and written in text:
+            from envcheck.redact import tidy
+
+            text = str(tidy(text, written))
+    return text
+
+
 def width() -> int:
     """Return the columns of the terminal; 100 where there is none."""
     return min(shutil.get_terminal_size((100, 24)).columns, 120)

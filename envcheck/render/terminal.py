@@ -133,7 +133,7 @@ def _finding(console: Console, finding: Finding, *, verbose: bool) -> None:
         _remedy(console, remedy, "cure" if number == 0 else "or")
     for link in finding.links if verbose else finding.links[:1]:
         # An address is never wrapped: it must survive being clicked.
-        console.print(Text.assemble((f"  {'see':<12}", "dim"), clean(link)), soft_wrap=True)
+        console.print(Text.assemble((f"  {'see':<13}", "dim"), clean(link)), soft_wrap=True)
 
 
 def _remedy(console: Console, remedy: Remedy, label: str) -> None:
@@ -142,14 +142,14 @@ def _remedy(console: Console, remedy: Remedy, label: str) -> None:
     _row(console, label, f"{remedy.action}{changes}{care}")
     for command in remedy.commands:
         # A command is never wrapped: it must survive being copied.
-        console.print(Text.assemble(" " * 12, "    ", (clean(command), "cyan")), soft_wrap=True)
+        console.print(Text.assemble(" " * 13, "    ", (clean(command), "cyan")), soft_wrap=True)
 
 
 def _row(console: Console, label: str, text: str) -> None:
-    indent = 14
+    indent = 15
     lines = Text(clean(text)).wrap(console, max(console.width - indent, 20), overflow="fold") or [Text("")]
     for number, line in enumerate(lines):
-        head = Text(f"  {label if number == 0 else '':<12}", style="dim")
+        head = Text(f"  {label if number == 0 else '':<13}", style="dim")
         line.rstrip()
         console.print(Text.assemble(head, line), soft_wrap=True)
 
