@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import tomllib
-from message_hints import hints_of
+from message_hints import parts_of
 
 PACKAGE = Path(__file__).resolve().parent.parent / "envcheck"
 TABLES = PACKAGE / "compat" / "tables"
@@ -37,13 +37,19 @@ def compiled(text: str) -> str:
     parts = []
     for name, value in tomllib.loads(text).items():
         if name == "family":
-            value = [{**row, "hints": hints_of(row.get("pattern", ""), row.get("hints", []))} for row in value]  # noqa: PLW2901
+            value = [_prepared(row) for row in value]  # noqa: PLW2901 - the row as the package reads it
         if isinstance(value, list) and value and isinstance(value[0], dict):
             rows = ",\n".join(_json(row) for row in value)
             parts.append(f"{_json(name)}: [\n{rows}\n]")
         else:
             parts.append(f"{_json(name)}: {_json(value)}")
     return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _prepared(row: dict[str, object]) -> dict[str, object]:
+    """Return a family of messages with its pattern in parts; see message_hints."""
+    parts = parts_of(str(row.get("pattern", "")), list(row.get("hints", [])))  # type: ignore[call-overload]
+    return {**{name: value for name, value in row.items() if name not in {"pattern", "hints"}}, "parts": parts}
 
 
 def _json(value: object) -> str:

@@ -16,7 +16,10 @@ from envcheck.messages.table import Family, families
 
 WINDOW_BEFORE = 1200
 WINDOW_AFTER = 1600
-"""Characters around a literal that its family's expression may look at."""
+"""Characters around a text in which what speaks against it is looked for."""
+
+SLACK = 40
+"""Characters behind a text that its expression may look at: the end of a word or line."""
 
 OCCURRENCES = 40
 """Places of one literal that are looked at; a log repeats itself."""
@@ -26,7 +29,7 @@ KEPT = 5
 
 TEXT_LIMIT = 500
 
-WHOLE = 6_000_000
+WHOLE = 3_000_000
 """Characters that are searched whole; of a longer text, its beginning, its end, and what lies near alarming words."""
 
 ALARMING = (
@@ -53,7 +56,7 @@ def recognise(lines: Sequence[str], sources: Sequence[str]) -> list[Message]:
     lower = text.lower()
     if len(lower) != len(text):
         lower = text.translate(UPPER_TO_LOWER)
-    flat_lower = lower.replace("\n", " ")
+    flat_lower = lower.replace("\n", " ").replace("\t", " ")
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line) + 1)
@@ -69,42 +72,37 @@ def recognise(lines: Sequence[str], sources: Sequence[str]) -> list[Message]:
 
 
 def _places(row: Family, text: str, flat_lower: str) -> list[tuple[int, int, dict[str, str]]]:
-    """Return where a family's texts stand: begin, end, and what they name; the first ones and the last."""
+    """Return where a family's texts stand: begin, end, and what they name."""
     places: dict[object, tuple[int, int, dict[str, str]]] = {}
-    for hint in row.hints:
-        position, seen = flat_lower.find(hint), 0
-        while position >= 0 and seen < OCCURRENCES and len(places) < KEPT:
-            place = _place(row, text, position, len(hint))
-            if place is not None:
-                places.setdefault(tuple(place[2].items()) or place[0], place)
-            seen += 1
-            position = flat_lower.find(hint, max(position + len(hint), place[1] if place else 0))
+    for part in row.parts:
+        for hint, before, after in part.hints:
+            position, seen = flat_lower.find(hint), 0
+            while position >= 0 and seen < OCCURRENCES and len(places) < KEPT:
+                end = position + len(hint)
+                place = _place(row, part.pattern, text, max(0, position - before), position, end, end + after)
+                if place is not None:
+                    places.setdefault(tuple(place[2].items()) or place[0], place)
+                seen += 1
+                position = flat_lower.find(hint, max(end, place[1] if place else 0))
     return list(places.values())
 
 
-def _place(row: Family, text: str, position: int, length: int) -> tuple[int, int, dict[str, str]] | None:
-    offset = max(0, position - WINDOW_BEFORE)
-    window = text[offset : position + length + WINDOW_AFTER]
-    if row.unless and _compiled(row.unless, row.lines).search(window):
-        return None
-    if not row.pattern:
-        return position, position + length, {}
-    expression = _compiled(row.pattern, row.lines)
-    # The match that holds the literal, else the first one after the window's begin.
-    here = position - offset
-    best = None
-    for match in expression.finditer(window):
-        if match.start() <= here + length and match.end() >= here:
-            best = match
-            break
-        if best is None and match.start() >= here:
-            best = match
-    if best is None:
-        best = expression.search(window)
-    if best is None:
-        return None
-    values = {name.rstrip(DIGITS): value.strip() for name, value in best.groupdict().items() if value is not None}
-    return best.start() + offset, best.end() + offset, values
+def _place(
+    row: Family, pattern: str, text: str, first: int, begin: int, end: int, last: int
+) -> tuple[int, int, dict[str, str]] | None:
+    """Return one place: a literal stands from begin to end, its text may lie between first and last."""
+    values: dict[str, str] = {}
+    if pattern:
+        match = _compiled(pattern, row.lines).search(text, first, last + SLACK)
+        if match is None:
+            return None
+        begin, end = match.span()
+        values = {name.rstrip(DIGITS): value.strip() for name, value in match.groupdict().items() if value is not None}
+    if row.unless:
+        window = text[max(0, begin - WINDOW_BEFORE) : end + WINDOW_AFTER]
+        if _compiled(row.unless, row.lines).search(window):
+            return None
+    return begin, end, values
 
 
 @cache

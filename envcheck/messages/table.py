@@ -27,14 +27,27 @@ class Cure(msgspec.Struct, frozen=True):
     changes: str = ""
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One alternative of a family's pattern, and where to look for it.
+
+    Attributes:
+        pattern: regular expression (case does not matter, `.` takes line ends too). A blank in it matches a line end
+            as well, for terminals wrap lines. Empty where a literal says it all.
+        hints: literals in lower case, one of which stands in every text of the part; with each, how many characters
+            before it the text can begin, and how many behind it the text can reach.
+    """
+
+    pattern: str
+    hints: list[tuple[str, int, int]]
+
+
 class Family(msgspec.Struct, frozen=True):
     """Texts that mean the same.
 
     Attributes:
         id: name of the family.
-        hints: lower-case literals, one of which stands in every text of the family.
-        pattern: regular expression (case does not matter, `.` takes line ends too) near the hint; empty where the hint
-            says it all. A blank in it matches a line end as well, for terminals wrap lines.
+        parts: what its texts look like. In the TOML file: `pattern`, one expression, and `hints`, literals for what has
+            none of its own; tools/compile_tables.py makes the parts.
         unless: regular expression; where it matches near the hint, the text is not of the family.
         lines: a blank in the pattern matches blanks only.
         cause: slug of the vocabulary; empty where the text is only context for rules.
@@ -47,8 +60,7 @@ class Family(msgspec.Struct, frozen=True):
     """
 
     id: str
-    hints: list[str]
-    pattern: str = ""
+    parts: list[Part]
     unless: str = ""
     lines: bool = False
     cause: str = ""
