@@ -75,8 +75,8 @@ def lines_of(name: str, content: bytes) -> list[Line]:
         content: its bytes, in any encoding.
 
     Returns:
-        Lines in order, without passwords, keys and tokens.  Blank ones are kept, for they end blocks; time and memory grow with the size of the document,
-        and of a very long one the ends and the telling lines between them are read.
+        Lines in order, without passwords, keys and tokens.  Blank ones are kept, for they end blocks; time and memory
+        grow with the size of the document, and of a very long one the ends and the telling lines between them are read.
     """
     if len(content) <= MOST_BYTES:
         numbered = _chosen(decoded(content), 1)
