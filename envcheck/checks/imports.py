@@ -117,6 +117,7 @@ DOING = {
     "build": "its look at its own libraries",
     "devices": "its look for devices",
     "compute": "a computation",
+    "keras": "the import of Keras",
 }
 """Stage → what the framework was doing; every other stage is its import."""
 

@@ -415,6 +415,17 @@ def examine(name):
             device["kind"] = tensorflow_kind(framework, device)
     channel.say("devices", sees_gpu=any(device["kind"] != "cpu" for device in devices), gpu_error=problem)
     compute_on(devices, compute, framework)
+    if name == "tensorflow" and "keras" not in sys.modules and find("keras") is not None:
+        keras_beside_tensorflow(framework)
+
+
+def keras_beside_tensorflow(tensorflow):
+    """Import Keras where TensorFlow has not done so by itself (2.13 to 2.15 wait until it is used)."""
+    stage("keras")
+    try:
+        keras_facts(__import__("keras"), tensorflow)
+    except Exception as error:
+        channel.say("keras", error_type=type(error).__name__, error=words(error))
 
 
 def main():

@@ -154,12 +154,12 @@ def why_tensorflow_sees_no_gpu(stderr: str) -> str:
 
 def keras_of(said: dict[str, Any]) -> Framework:
     """Return Keras as TensorFlow's child found it."""
-    source = "`import tensorflow` in the interpreter under test"
+    source = "`import keras` beside TensorFlow, in the interpreter under test"
+    known = ("version", "backend", "module_path", "error_type", "error")
     return Framework(
         name="keras",
-        state="ok",
-        version=said.get("version"),
-        backend=said.get("backend"),
-        module_path=said.get("module_path"),
-        sources=dict.fromkeys(("state", "version", "backend", "module_path"), source),
+        state="failed" if said.get("error_type") else "ok",
+        stage="import",
+        sources=dict.fromkeys(("state", *known), source),
+        **{field: said.get(field) for field in known},
     )

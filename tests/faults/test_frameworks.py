@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-from running import Ran, doctor
+from running import Ran, doctor, finding
 
 VERSION = "__version__ = '2.9.0'\n"
 
@@ -165,3 +165,12 @@ def test_one_framework_that_crashes_does_not_hide_the_other(environment, here) -
     causes = {finding["check"]: finding["cause"] for finding in ran.report["findings"]}
     assert causes["torch-imports"] == "cpu-instructions-missing"
     assert causes["tensorflow-imports"] == "protobuf-mismatch"
+
+
+def test_a_keras_that_tensorflow_leaves_for_later_is_imported_beside_it(environment, here) -> None:
+    source = "__version__ = '2.15.0'\nclass config:\n    list_physical_devices = staticmethod(lambda: [])\n"
+    environment.install("tensorflow", source, "2.15.0")
+    environment.install("keras", "raise ImportError(\"No module named 'keras.src.engine'\")\n", "2.15.0")
+    ran = doctor("--python", environment.python, cwd=here)
+    assert finding(ran, "keras-imports")["cause"] == "keras-2-3-mismatch"
+    assert ran.report["facts"]["tensorflow"]["version"] == "2.15.0"

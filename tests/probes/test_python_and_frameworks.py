@@ -99,6 +99,12 @@ def test_keras_is_what_tensorflow_s_child_saw() -> None:
         keras(system, INTERPRETER, 60)
 
 
+def test_keras_that_fails_beside_tensorflow_is_a_failure_of_keras_alone() -> None:
+    runs = child("tensorflow", IMPORTED, {"kind": "keras", "error_type": "ImportError", "error": "no"}, END)
+    found = tensorflow(machine(runs=runs), INTERPRETER, 60)
+    assert (found["tensorflow"].state, found["keras"].state, found["keras"].error) == ("ok", "failed", "no")
+
+
 def test_why_tensorflow_leaves_a_gpu_out_is_read_from_its_own_lines() -> None:
     stderr = (
         "I tensorflow/core/platform/cpu_feature_guard.cc:210] This TensorFlow binary is optimized\n"
