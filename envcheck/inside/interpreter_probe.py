@@ -223,7 +223,7 @@ def header(text):
     """Return the fields of a metadata header: name in lower case → list of values."""
     fields = {}
     last = None
-    for line in text.splitlines():
+    for line in text.replace("\r\n", "\n").partition("\n\n")[0].splitlines():
         if not line.strip():
             break
         if line[0] in " \t":
@@ -237,28 +237,34 @@ def header(text):
     return fields
 
 
+def paths_with(text, mark):
+    """Yield the paths of those lines of a RECORD that hold a mark: to search is quicker than to read each line."""
+    at = text.find(mark)
+    while at >= 0:
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        yield text[text.rfind("\n", 0, at) + 1 : end].split(",")[0].strip('"\r')
+        at = text.find(mark, end)
+
+
 def missing_files(folder, name):
     """Return which of the shared libraries and packages that RECORD names are gone or empty; None without a RECORD."""
     text = read(os.path.join(folder, name, "RECORD"), 32 * 1024 * 1024)
     if text is None:
         return None
+    wanted = [path for path in paths_with(text, "/__init__.py,") if path.count("/") <= 2]
+    marks = {"win32": (".pyd,", ".dll,"), "darwin": (".so", ".dylib,")}.get(sys.platform, (".so",))
+    for mark in marks:
+        wanted += [path for path in paths_with(text, mark) if mark != ".so" or path.endswith(".so") or ".so." in path]
     missing = []
-    looked = 0
-    for line in text.splitlines():
-        path = line.split(",")[0].strip('"')
+    for path in wanted[:FILES_LOOKED_AT]:
         if path.startswith(("..", "/")):
             continue
-        library = ".so" in path or path.endswith((".dll", ".pyd", ".dylib"))
-        package = path.endswith("__init__.py") and path.count("/") <= 2
-        if not (library or package):
-            continue
-        looked += 1
-        if looked > FILES_LOOKED_AT:
-            break
         try:
-            if os.stat(os.path.join(folder, path)).st_size == 0 and library:
-                missing.append(path)
+            gone = os.stat(os.path.join(folder, path)).st_size == 0 and not path.endswith("__init__.py")
         except (OSError, IOError):
+            gone = True
+        if gone:
             missing.append(path)
     return missing
 
