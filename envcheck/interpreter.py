@@ -26,6 +26,10 @@ own `python -c` would have.
 """
 
 
+OWN = "no environment is active: envcheck's own interpreter"
+"""Why an interpreter is the one under test where there is no other."""
+
+
 class Interpreter(msgspec.Struct, frozen=True):
     """The interpreter under test.
 
@@ -80,9 +84,7 @@ def choose(system: System, option: str | None = None) -> Interpreter:
     here = os.path.join(system.ask("working_directory") or ".", ".venv")  # noqa: PTH118
     if system.status(here).kind == "folder":
         return Interpreter(program_of(system, here), "the working directory has a .venv", folder=here)
-    return Interpreter(
-        system.ask("own_interpreter") or "python3", "no environment is active: envcheck's own interpreter"
-    )
+    return Interpreter(system.ask("own_interpreter") or "python3", OWN)
 
 
 def _from_option(system: System, option: str) -> Interpreter:

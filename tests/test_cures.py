@@ -217,7 +217,7 @@ FAULTS = {
         facts, package("torch", "2.9.1", missing_files=3)
     ),
     "companions": lambda facts: with_packages(
-        facts, package("torch", "2.6.0"), package("torchvision", "0.15.0"), package("numpy", "2.1.0")
+        facts, package("torch", "2.6.0"), package("torchvision", "0.15.2"), package("numpy", "2.1.0")
     ),
     "twins": lambda facts: with_packages(
         facts,

@@ -106,6 +106,7 @@ def fix(
     if online:
         planned = _asked(planned, found.facts.python)
     if apply and planned.steps:
+        _refuse_own(found)
         return _apply(found, report, wanted, as_json=as_json)
     if as_json:
         _json({"summary": found.summary, "verdict": found.verdict, "steps": planned.steps, "left": planned.left})
@@ -138,6 +139,23 @@ def _refuse(
         raise click.UsageError("--from and --replay are other machines: for them the plan is printed, nothing more")
     if pasted and replay:
         raise click.UsageError("--replay and --from are two machines: give one of them")
+
+
+def _refuse_own(found: Report) -> None:
+    """Raise where the environment is envcheck's own, for want of another one, and nobody has named it."""
+    import os
+
+    from envcheck.interpreter import OWN
+
+    python = found.facts.python
+    if (
+        python
+        and python.chosen_because == OWN
+        and os.path.realpath(python.prefix or "") == os.path.realpath(sys.prefix)
+    ):
+        raise click.UsageError(
+            "No environment is active, and envcheck does not change its own: name one with --python."
+        )
 
 
 def _apply(found: Report, examine: Callable[[], Report], wanted: Callable[[str], bool], *, as_json: bool) -> int:

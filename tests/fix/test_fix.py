@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
 from fix.conftest import make_slow_source
-from running import left_running, run_cli, start_cli
+from running import ROOT, left_running, run_cli, start_cli, variables_for
 
 CONFLICT = ("beta<2",)
 
@@ -143,6 +144,59 @@ def test_numpy_2_beside_a_torch_for_numpy_1_is_replaced(bench) -> None:
     ran = bench.fix("--apply", "--only", "torch-fits-numpy")
     assert ran.code == 0, ran.stdout + ran.stderr
     assert bench.versions()["numpy"] == "1.26.4"
+
+
+def test_a_companion_of_another_release_is_replaced_by_the_one_of_this_torch(bench) -> None:
+    bench.install("torch", "2.6.0")
+    bench.install("torchvision", "0.15.2")
+    bench.offer("torchvision", "0.21.0")
+    ran = bench.fix("--apply", "--only", "torch-companions-match")
+    assert ran.code == 0, ran.stdout + ran.stderr
+    assert bench.versions() == {"torch": "2.6.0", "torchvision": "0.21.0"}
+
+
+def test_two_versions_in_one_folder_become_one(bench) -> None:
+    bench.install("alpha", "1.0")
+    bench.install("alpha", "2.0")
+    ran = bench.fix("--apply", "--only", "each-package-is-there-once")
+    assert ran.code == 0, ran.stdout + ran.stderr
+    assert bench.versions() == {"alpha": "2.0"}
+
+
+def test_the_environment_of_envcheck_itself_is_not_changed_unless_it_is_named(bench) -> None:
+    break_versions(bench)
+    # Nothing is active and there is no .venv here, so that envcheck examines the interpreter that runs it.
+    start = f"import sys; sys.path += {[str(ROOT), *sys.path]!r}; from envcheck.commands import main; main()"
+    command = [bench.python, "-c", start, "fix", "--apply"]
+    done = subprocess.run(
+        command,
+        env=variables_for(bench.variables, "own"),
+        cwd=bench.here,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "name one with --python" in done.stderr
+    assert bench.versions()["beta"] == "2.0"
+
+
+def test_a_plan_for_a_recorded_machine_is_printed_and_never_carried_out() -> None:
+    recording = str(ROOT / "tests" / "machines" / "server-driver-too-old.json")
+    ran = run_cli(["fix", "--replay", recording])
+    assert ran.code == 1
+    assert "What would mend it there:" in ran.stdout
+    assert "--index-url https://download.pytorch.org/whl/cu118" in ran.stdout
+    assert "other machines" in run_cli(["fix", "--apply", "--replay", recording]).stderr
+
+
+def test_a_plan_for_a_paste_names_what_is_left_to_the_user(tmp_path) -> None:
+    paste = tmp_path / "paste.txt"
+    paste.write_text("Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 550.90\n")
+    ran = run_cli(["fix", "--from", str(paste)])
+    assert ran.code == 1
+    assert "Left to you:" in ran.stdout
 
 
 def test_a_file_of_the_user_s_that_hides_a_module_is_never_touched(bench) -> None:
