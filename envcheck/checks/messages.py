@@ -26,23 +26,22 @@ SHOWN = 3
 _judged: list[tuple[Facts, list[Answer]]] = []
 
 
-def _answers(facts: Facts) -> list[Answer]:
+def _answers(messages: Messages, facts: Facts) -> list[Answer]:
     """Return the answers for these facts; the nine checks of one examination share them."""
     if _judged and _judged[0][0] is facts:
         return _judged[0][1]
     from envcheck.messages.weigh import answers
 
-    found = facts.messages.found if facts.messages is not None else None
-    ranked = answers(found or [], facts)
+    ranked = answers(messages.found or [], facts)
     _judged[:] = [(facts, ranked)]
     return ranked
 
 
-def _findings(part: str, facts: Facts) -> Iterator[Finding]:
+def _findings(part: str, messages: Messages, facts: Facts) -> Iterator[Finding]:
     """Return findings whose causes lie in one part of the vocabulary."""
     from envcheck.messages import weigh
 
-    ranked = _answers(facts)
+    ranked = _answers(messages, facts)
     if not ranked:
         return
     best = ranked[0]
@@ -61,9 +60,11 @@ def _finding(answer: Answer, rank: int, best: Answer) -> Finding:
     from envcheck.messages.table import cures
 
     row = cures().get(answer.cause)
+    values = _with_package(answer.values)
     particular = [cure for support in answer.supports for cure in support.cures]
     chosen = particular or (row.cures if row else [])
-    decides = f"What would decide: `{row.question}`" if row and row.question else ""
+    question = weigh.command(row.question, values) if row and row.question else None
+    decides = f"What would decide: {question}" if question else ""
     sure = answer.weight >= weigh.CERTAIN_FROM
     clear = answer.weight >= CLEAR_FROM
     detail = [support.meaning for support in answer.supports[1:3] if support.meaning != answer.supports[0].meaning]
@@ -78,8 +79,8 @@ def _finding(answer: Answer, rank: int, best: Answer) -> Finding:
         evidence=_evidence(answer),
         remedies=[
             Remedy(
-                action=weigh.filled(cure.action, answer.values),
-                commands=[weigh.filled(command, answer.values) for command in cure.commands],
+                action=weigh.filled(cure.action, values),
+                commands=[command for template in cure.commands if (command := weigh.command(template, values))],
                 changes=cure.changes,
             )
             for cure in chosen
@@ -88,6 +89,16 @@ def _finding(answer: Answer, rank: int, best: Answer) -> Finding:
         explains=DEEPER.get(answer.cause, []) if rank == 0 and clear else [],
         detail="; ".join(detail),
     )
+
+
+def _with_package(values: dict[str, str]) -> dict[str, str]:
+    """Return what messages named, with the distribution that provides a module that they named."""
+    if "module" not in values or "package" in values:
+        return values
+    from envcheck.compat import packages
+
+    row = packages.distribution_of_import(values["module"])
+    return {**values, "package": row.distribution if row else values["module"].partition(".")[0]}
 
 
 def _confidence(weight: int) -> Confidence:
@@ -126,17 +137,14 @@ def _evidence(answer: Answer) -> list[Evidence]:
 SYMPTOMS = ["nvml-answers", "nvidia-smi-answers", "driver-module-is-loaded"]
 """Checks that find that the driver does not answer, which is a consequence of each cause below."""
 
-DEEPER = {
-    cause: SYMPTOMS
-    for cause in [
+DEEPER = dict.fromkeys([
         "secure-boot-blocks-driver", "nouveau-loaded", "driver-dropped-gpu", "device-permission", "driver-hung",
         "libcuda-stub-or-duplicate", "gpu-fell-off-bus", "bar-or-iommu-setting", "container-lost-gpu",
         "container-capabilities-missing", "rootless-or-cgroup-config", "container-toolkit-missing",
         "wsl-driver-misinstalled", "wsl-version-too-old", "kubernetes-device-plugin", "driver-library-mismatch",
         "fabric-manager-down", "no-gpu-present", "scheduler-allocation", "container-gpu-not-requested",
         "gpu-hardware-fault",
-    ]
-}  # fmt: skip
+    ], SYMPTOMS)  # fmt: skip
 """A cause that the messages tell with certainty explains what those checks found."""
 
 DRIVER = "Driver and kernel"
@@ -159,7 +167,7 @@ def no_message_tells_of_a_driver_fault(messages: Messages, facts: Facts) -> Iter
     Source: open-gpu-kernel-modules, the Linux kernel, nvidia-smi; each family names its own in
     envcheck/messages/tables/driver.toml.
     """
-    yield from _findings(DRIVER, facts)
+    yield from _findings(DRIVER, messages, facts)
 
 
 @check(area="messages", causes=list(CAUSES[HARDWARE]))
@@ -170,7 +178,7 @@ def no_message_tells_of_a_hardware_fault(messages: Messages, facts: Facts) -> It
     If not: the finding quotes the message and says what to do.
     Source: NVIDIA's Xid catalogue; envcheck/messages/tables/hardware.toml.
     """
-    yield from _findings(HARDWARE, facts)
+    yield from _findings(HARDWARE, messages, facts)
 
 
 @check(area="messages", causes=list(CAUSES[CUDA]))
@@ -182,7 +190,7 @@ def no_message_tells_of_a_cuda_fault(messages: Messages, facts: Facts) -> Iterat
     If not: the finding quotes the message and says what to do.
     Source: cuda.h, cuDNN, torch, TensorFlow, nvcc; envcheck/messages/tables/cuda.toml.
     """
-    yield from _findings(CUDA, facts)
+    yield from _findings(CUDA, messages, facts)
 
 
 @check(area="messages", causes=list(CAUSES[PYTHON]))
@@ -193,7 +201,7 @@ def no_message_tells_of_a_fault_of_the_environment(messages: Messages, facts: Fa
     If not: the finding quotes the message and says what to do.
     Source: CPython, pip, uv, conda, glibc, the frameworks; envcheck/messages/tables/python.toml and frameworks.toml.
     """
-    yield from _findings(PYTHON, facts)
+    yield from _findings(PYTHON, messages, facts)
 
 
 @check(area="messages", causes=list(CAUSES[MEMORY]))
@@ -204,7 +212,7 @@ def no_message_tells_of_a_limit_that_was_hit(messages: Messages, facts: Facts) -
     If not: the finding quotes the message and says what to do.
     Source: torch's allocator, the Linux kernel, errno; envcheck/messages/tables/memory.toml.
     """
-    yield from _findings(MEMORY, facts)
+    yield from _findings(MEMORY, messages, facts)
 
 
 @check(area="messages", causes=list(CAUSES[CONTAINERS]))
@@ -215,7 +223,7 @@ def no_message_tells_of_a_container_fault(messages: Messages, facts: Facts) -> I
     If not: the finding quotes the message and says what to do.
     Source: Docker, NVIDIA container toolkit, Kubernetes, Slurm; envcheck/messages/tables/containers.toml.
     """
-    yield from _findings(CONTAINERS, facts)
+    yield from _findings(CONTAINERS, messages, facts)
 
 
 @check(area="messages", causes=list(CAUSES[DISTRIBUTED]))
@@ -226,7 +234,7 @@ def no_message_tells_of_a_fault_between_ranks(messages: Messages, facts: Facts) 
     If not: the finding quotes the message and says what to do.
     Source: NCCL, Gloo, torch.distributed; envcheck/messages/tables/distributed.toml.
     """
-    yield from _findings(DISTRIBUTED, facts)
+    yield from _findings(DISTRIBUTED, messages, facts)
 
 
 @check(area="messages", causes=list(CAUSES[ACCELERATORS]))
@@ -237,7 +245,7 @@ def no_message_tells_of_a_fault_of_another_accelerator(messages: Messages, facts
     If not: the finding quotes the message and says what to do.
     Source: HIP, ROCr, torch's MPS back end, level-zero; envcheck/messages/tables/accelerators.toml.
     """
-    yield from _findings(ACCELERATORS, facts)
+    yield from _findings(ACCELERATORS, messages, facts)
 
 
 @check(area="messages", causes=["user-code"])
@@ -248,7 +256,7 @@ def no_message_tells_of_a_fault_of_the_program(messages: Messages, facts: Facts)
     If not: the finding quotes the message.
     Source: torch, TensorFlow, Keras, CPython; envcheck/messages/tables/program.toml.
     """
-    for finding in _findings("Not the environment", facts):
+    for finding in _findings("Not the environment", messages, facts):
         if finding.cause == "user-code":
             yield finding
 

@@ -122,6 +122,9 @@ NUMBERED = re.compile(r"^\s*(?:-+> ?\d+|\d{1,5}) {1,}(?!\|)[^|]*$")
 NUMBERED_HEAD = re.compile(r"^(?:\S*/\S+ in \S+\(|<ipython-input|File \S+:\d+, in |(?:Cell|Input) In ?\[|-{5,}> \d)")
 
 
+EXCEPTION = re.compile(r"^[\w.]+(?:Error|Exception|Warning)\b")
+
+
 def _without_code(lines: Sequence[str]) -> list[str]:
     """Return lines with the source code that tracebacks quote blanked out: what a program could say, it did not say."""
     cleaned = list(lines)
@@ -136,7 +139,9 @@ def _without_code(lines: Sequence[str]) -> list[str]:
             in_notebook = True
         if in_notebook and NUMBERED.match(line):
             cleaned[index] = " " * len(line)
-        elif line.strip() and not line.startswith((" ", "\t")) and re.match(r"[\w.]+(?:Error|Exception|Warning)\b", line):
+        elif (
+            line.strip() and not line.startswith((" ", "\t")) and re.match(r"[\w.]+(?:Error|Exception|Warning)\b", line)
+        ):
             in_notebook = False
     return cleaned
 

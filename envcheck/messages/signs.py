@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from envcheck.facts import Facts, Message
+from envcheck.facts import Facts, Gpu, Message
 
 BYTES = {
     "": 1, "b": 1, "bytes": 1, "kib": 2**10, "kb": 2**10, "k": 2**10, "mib": 2**20, "mb": 2**20, "m": 2**20,
@@ -32,30 +32,30 @@ def signs_of(messages: Sequence[Message], facts: Facts) -> set[str]:
     return {*_from_platform(facts), *_from_frameworks(facts), *_from_nvidia(facts), *_from_values(messages, facts)}
 
 
+SYSTEMS = {"Linux": "fact:linux", "Darwin": "fact:macos", "Windows": "fact:windows"}
+
+NARROW = 32
+"""Bits of a processor or interpreter for which the frameworks have no release."""
+
+
 def _from_platform(facts: Facts) -> Iterator[str]:
-    platform = facts.platform
+    platform, python = facts.platform, facts.python
     if platform is not None:
-        system = (platform.system or "").lower()
-        if system:
-            yield {"darwin": "fact:macos"}.get(system, f"fact:{system}")
-        if platform.wsl:
-            yield "fact:wsl"
-            yield f"fact:wsl{platform.wsl}"
-        if platform.container:
-            yield "fact:container"
-        if platform.emulation:
-            yield "fact:emulated"
-        if platform.libc == "musl":
-            yield "fact:musl"
-        if platform.machine in {"aarch64", "arm64"}:
-            yield "fact:arm64"
-        if platform.secure_boot:
-            yield "fact:secure-boot"
-    python = facts.python
+        signs = {
+            SYSTEMS.get(platform.system or "", ""): True,
+            "fact:wsl": platform.wsl,
+            f"fact:wsl{platform.wsl}": platform.wsl,
+            "fact:container": platform.container,
+            "fact:emulated": platform.emulation,
+            "fact:musl": platform.libc == "musl",
+            "fact:arm64": platform.machine in {"aarch64", "arm64"},
+            "fact:secure-boot": platform.secure_boot,
+        }
+        yield from (sign for sign, holds in signs.items() if sign and holds)
     if python is not None:
         if python.environment_kind:
             yield f"fact:{python.environment_kind}-environment"
-        if python.bits == 32:
+        if python.bits == NARROW:
             yield "fact:32-bit"
         if python.shadows:
             yield "fact:shadow"
@@ -83,31 +83,42 @@ def _from_frameworks(facts: Facts) -> Iterator[str]:
             yield f"fact:{name}-installed"
 
 
+NOTABLE_BYTES = 500e6
+"""Memory from which a process on a GPU counts as one that computes."""
+
+NEARLY_FULL = 0.8
+
+EXCLUSIVE = {"Exclusive_Process", "Prohibited", "Exclusive_Thread"}
+
+
 def _from_nvidia(facts: Facts) -> Iterator[str]:
-    gpus = facts.nvml.gpus if facts.nvml is not None else None
+    gpus = (facts.nvml.gpus if facts.nvml is not None else None) or []
     if gpus:
         yield "fact:gpu-listed"
-        if len(gpus) > 1:
-            yield "fact:several-gpus"
-        for gpu in gpus:
-            if [process for process in gpu.processes or [] if (process.memory_bytes or 0) > 500e6 and not process.ours]:
-                yield "fact:gpu-has-processes"
-            if gpu.memory_total_bytes and (gpu.memory_used_bytes or 0) > 0.8 * gpu.memory_total_bytes:
-                yield "fact:gpu-memory-nearly-full"
-            if gpu.mig_enabled:
-                yield "fact:mig"
-            if gpu.compute_mode in {"Exclusive_Process", "Prohibited", "Exclusive_Thread"}:
-                yield "fact:exclusive-compute-mode"
+    if len(gpus) > 1:
+        yield "fact:several-gpus"
+    for gpu in gpus:
+        yield from _from_gpu(gpu)
     driver = facts.driver
     if driver is not None:
-        if driver.smi_state == "ok" or driver.smi_driver_version:
-            yield "fact:nvidia-smi-works"
-        if driver.module_loaded:
-            yield "fact:module-loaded"
-        if driver.module_loaded is False:
-            yield "fact:module-not-loaded"
-        if driver.nouveau_loaded:
-            yield "fact:nouveau"
+        signs = {
+            "fact:nvidia-smi-works": driver.smi_state == "ok" or driver.smi_driver_version,
+            "fact:module-loaded": driver.module_loaded,
+            "fact:module-not-loaded": driver.module_loaded is False,
+            "fact:nouveau": driver.nouveau_loaded,
+        }
+        yield from (sign for sign, holds in signs.items() if holds)
+
+
+def _from_gpu(gpu: Gpu) -> Iterator[str]:
+    if any((process.memory_bytes or 0) > NOTABLE_BYTES and not process.ours for process in gpu.processes or []):
+        yield "fact:gpu-has-processes"
+    if gpu.memory_total_bytes and (gpu.memory_used_bytes or 0) > NEARLY_FULL * gpu.memory_total_bytes:
+        yield "fact:gpu-memory-nearly-full"
+    if gpu.mig_enabled:
+        yield "fact:mig"
+    if gpu.compute_mode in EXCLUSIVE:
+        yield "fact:exclusive-compute-mode"
 
 
 def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
@@ -225,6 +236,10 @@ def _quota(messages: Sequence[Message]) -> Iterator[str]:
         yield "text:more-threads-than-the-quota"
 
 
+LONG_STEP_SECONDS = 0.05
+MOST_OF_A_STEP = 0.6
+
+
 def _step_times(messages: Sequence[Message]) -> Iterator[str]:
     """Compare the time that steps wait for data with the time that they take."""
     steps = [message.values for message in messages if message.family == "step-times"]
@@ -232,11 +247,14 @@ def _step_times(messages: Sequence[Message]) -> Iterator[str]:
         pairs = [(float(values["step"]), float(values["data"])) for values in steps]
     except (KeyError, ValueError):
         return
-    if any(step > 0.05 and data > 0.6 * step for step, data in pairs):
+    if any(step > LONG_STEP_SECONDS and data > MOST_OF_A_STEP * step for step, data in pairs):
         yield "text:data-time-dominates"
 
 
-WINDOWS_BRANCHES = {551: 550, 552: 550, 553: 550, 556: 555, 565: 560, 566: 560, 571: 570, 572: 570, 573: 570, 576: 575, 577: 575, 581: 580, 582: 580, 591: 590}
+WINDOWS_BRANCHES = {
+    551: 550, 552: 550, 553: 550, 556: 555, 565: 560, 566: 560, 571: 570, 572: 570, 573: 570, 576: 575, 577: 575,
+    581: 580, 582: 580, 591: 590,
+}  # fmt: skip
 """Windows drivers of one branch carry several major numbers. Source: NVIDIA's Windows driver release notes."""
 
 
@@ -246,8 +264,11 @@ def _branches(facts: Facts) -> Iterator[str]:
     running = (nvml.driver_version if nvml is not None else None) or (driver.smi_driver_version if driver else None)
     if not library or not running:
         return
-    numbers = [int(version.split(".")[0]) for version in (library, running) if version.split(".")[0].isdigit()]
-    if len(numbers) == 2 and len({WINDOWS_BRANCHES.get(number, number) for number in numbers}) == 2:
+    numbers = [version.split(".")[0] for version in (library, running)]
+    if not all(number.isdigit() for number in numbers):
+        return
+    ours, theirs = (WINDOWS_BRANCHES.get(int(number), int(number)) for number in numbers)
+    if ours != theirs:
         yield "text:smi-and-driver-of-different-branches"
 
 

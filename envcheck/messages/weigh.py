@@ -70,6 +70,17 @@ def filled(template: str, values: dict[str, str]) -> str:
     return template.format_map(_Named(values)) if "{" in template else template
 
 
+def command(template: str, values: dict[str, str]) -> str | None:
+    """Return a command with what the messages named, quoted for a shell; None where it needs what they did not name."""
+    import re  # noqa: PLC0415 - only where something is wrong
+    import shlex  # noqa: PLC0415
+
+    names = re.findall(r"\{(\w+)\}", template)
+    if any(name not in values for name in names):
+        return None
+    return template.format_map({name: shlex.quote(values[name]) for name in names})
+
+
 def answers(messages: Sequence[Message], facts: Facts | None = None) -> list[Answer]:
     """Return the causes that messages and facts speak for, heaviest first.
 
