@@ -38,6 +38,8 @@ SHELL_WORDS = frozenset({"export", "unset", "ulimit", "source", ".", "cd", "$env
 """First words of commands that change the shell which they are typed into, and that alone."""
 
 
+CONDA = frozenset({"conda", "mamba", "micromamba"})
+
 Wanted = Callable[[str], bool]
 """Tells whether what a check finds is to be mended."""
 
@@ -175,6 +177,8 @@ def why_not(remedy: Remedy, python: Python | None) -> str:
         return "it changes the shell that it is typed into; no program can do that for you"
     if any(line and line[0] == "sudo" for line in words):
         return "it changes the system, which only you may do"
+    if any(line and line[0] in CONDA for line in words):
+        return "conda does it itself, and `conda install --revision` undoes it: type it yourself"
     if not remedy.safe or python is None:
         changes = remedy.changes if remedy.changes not in {"", cures.CHANGES, "nothing"} else ""
         return f"it changes more than the environment: {changes}" if changes else "it wants a look of yours first"

@@ -107,6 +107,13 @@ def test_the_first_remedy_that_a_program_may_carry_out_is_planned() -> None:
     assert "the system" in plan(report(finding(update))).left[0].why
 
 
+def test_conda_is_left_to_its_own_history_and_a_project_to_its_lock_file() -> None:
+    conda = Remedy(action="Install", commands=["conda install --prefix /e 'numpy<2'"], changes="packages")
+    assert "--revision" in plan(report(finding(conda))).left[0].why
+    project = Remedy(action="Install", commands=["uv add --project /p 'numpy<2'"], changes="the project's lock file")
+    assert "the project's lock file" in plan(report(finding(project))).left[0].why
+
+
 def test_what_was_tried_is_not_tried_again() -> None:
     first, second = safe("/e/bin/python -m pip install 'numpy<2'"), safe("/e/bin/python -m pip install torch")
     broken = report(finding(first, second))
