@@ -164,15 +164,22 @@ def test_torch_s_own_warning_about_numpy_counts_though_it_imports() -> None:
     assert finding.severity is Severity.WARNING
 
 
-def test_a_device_that_does_not_compute_is_an_error_with_the_cause_that_cuda_names() -> None:
+def test_a_device_without_room_for_two_small_matrices_is_in_use_by_somebody_else() -> None:
     devices = [
         ComputeDevice(name="cpu", kind="cpu", computed=True),
         ComputeDevice(name="cuda:0", kind="cuda", computed=False, error="RuntimeError: CUDA error: out of memory"),
         ComputeDevice(name="cuda:1", kind="cuda"),
     ]
     _, (finding,) = run_check(torch_computes, torch=Framework(name="torch", state="ok", devices=devices))
-    assert finding.cause == "gpu-out-of-memory"
+    assert finding.cause == "gpu-in-use"
     assert "cuda:0" in finding.title
+
+
+def test_a_device_that_does_not_compute_is_an_error_with_the_cause_that_cuda_names() -> None:
+    error = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+    devices = [ComputeDevice(name="cuda:0", kind="cuda", computed=False, error=error)]
+    _, (finding,) = run_check(torch_computes, torch=Framework(name="torch", state="ok", devices=devices))
+    assert finding.cause == "gpu-arch-not-in-build"
 
 
 def test_devices_that_compute_pass() -> None:
