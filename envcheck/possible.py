@@ -53,7 +53,19 @@ DRIVER_PACKAGES = re.compile(
 """Packages of NVIDIA's driver, and what its kernel module is built with."""
 
 KERNEL_PROGRAMS = frozenset(
-    {"modprobe", "rmmod", "insmod", "dkms", "akmods", "mokutil", "update-initramfs", "dracut", "mkinitcpio", "depmod"}
+    {
+        "modprobe",
+        "nvidia-modprobe",
+        "rmmod",
+        "insmod",
+        "dkms",
+        "akmods",
+        "mokutil",
+        "update-initramfs",
+        "dracut",
+        "mkinitcpio",
+        "depmod",
+    }
 )
 RESTARTS = frozenset({"reboot", "poweroff", "shutdown"})
 SERVICES = frozenset({"systemctl"})
@@ -145,7 +157,7 @@ def _driver_is_elsewhere(command: str, remedy: Remedy, _facts: Facts, platform: 
     """Refuse what changes a driver or restarts a machine from inside WSL or a container."""
     programs = set(programs_of(command))
     installs = bool(re.search(r"\b(?:install|upgrade|-Syu?)\b|pacman -S", command))
-    changes_driver = bool(programs & KERNEL_PROGRAMS) or (
+    changes_driver = bool(programs & KERNEL_PROGRAMS or "/etc/modprobe.d" in command) or (
         (installs or "ubuntu-drivers" in programs) and bool(DRIVER_PACKAGES.search(command)) and "pip" not in command
     )
     restarts = bool(programs & RESTARTS)
@@ -366,23 +378,39 @@ def _numpy_that_python_lacks(command: str, remedy: Remedy, facts: Facts, _platfo
     return None
 
 
+def _conda_elsewhere(command: str, remedy: Remedy, facts: Facts, _platform: Platform) -> Refusal | None:
+    """Refuse conda where the environment under test is none of its own."""
+    python = facts.python
+    if python is None or python.environment_kind in {None, "conda"}:
+        return None
+    changes = {"install", "remove", "uninstall", "update"} & set(words_of(command))
+    if not changes or not {"conda", "mamba", "micromamba"} & set(programs_of(command)):
+        return None
+    return _sentence(remedy, f"{remedy.action.rstrip('.')} (conda cannot: this environment is not one of conda's)")
+
+
 RULES: tuple[Rule, ...] = (
     _driver_is_elsewhere,
     _other_distribution,
     _other_system,
-    _environment_of_the_system,
+    _conda_elsewhere,
     _build_that_does_not_run,
     _numpy_that_python_lacks,
+    _environment_of_the_system,
 )
 """Asked in this order for each command; the first that refuses replaces the whole remedy."""
 
 
 def _for_this_environment(remedy: Remedy, facts: Facts) -> Remedy:
-    """Return a remedy whose plain `pip install` is that of the interpreter under test."""
+    """Return a remedy whose plain `pip install` or `conda install` is that of the interpreter under test."""
     python = facts.python
     if python is None or not python.path or len(remedy.commands) != 1:
         return remedy
     words = words_of(remedy.commands[0])
+    if words[:2] in (["conda", "install"], ["conda", "update"]) and python.prefix and "--prefix" not in words:
+        told = f"{python.conda_program or 'conda'} {words[1]} --prefix {cures.quoted(python.prefix, python)}"
+        rest = remedy.commands[0].partition(words[1])[2]
+        return msgspec.structs.replace(remedy, commands=[f"{told}{rest}"])
     requirements = requirements_of(words)
     if not generic_pip(words) or "install" not in words or not requirements:
         return remedy

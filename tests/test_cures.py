@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from envcheck import possible
 from envcheck.check import all_checks
 from envcheck.compat import torch as builds_of_torch
 from envcheck.compat.target import Target
@@ -422,6 +423,35 @@ def test_every_remedy_that_is_named_can_work_on_the_machine_that_it_is_named_for
     for check, remedy in remedies_on(facts):
         note(f"{check}: {remedy}")
         assert_fits(remedy, made, facts)
+
+
+def remedies_of_messages() -> list[Remedy]:
+    """Return every remedy that a message can lead to, with a name in each gap."""
+    from envcheck.messages import table
+    from envcheck.messages.weigh import filled
+
+    rows = [*table.cures().values(), *table.families().values(), *table.rules()]
+    values = dict.fromkeys(("module", "package", "name", "version", "path", "library", "device"), "flash-attn")
+    return [
+        Remedy(
+            action=cure.action, commands=[filled(command, values) for command in cure.commands], changes=cure.changes
+        )
+        for row in rows
+        for cure in row.cures
+        if cure.commands
+    ]
+
+
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(made=made_machines())
+def test_every_cure_that_a_message_leads_to_can_work_on_the_machine_that_it_is_named_for(made: Made) -> None:
+    if made.surroundings == "wsl" and made.distribution in {"windows", "macos"}:
+        made = msgspec.structs.replace(made, surroundings="bare")
+    facts = facts_of(made)
+    for remedy in remedies_of_messages():
+        for fitted in possible.fitting([remedy], facts):
+            note(str(fitted))
+            assert_fits(fitted, made, facts)
 
 
 def machine(**changes: object) -> Facts:

@@ -125,6 +125,15 @@ def test_a_plain_pip_install_becomes_that_of_the_environment_and_what_a_message_
     assert remedy.commands == ["/e/bin/python -m pip install 'x; reboot'"]
 
 
+def test_conda_is_named_for_conda_s_environments_alone_and_told_which_one() -> None:
+    library = Remedy(action="Install a newer libstdc++", commands=["conda install -c conda-forge libstdcxx-ng"])
+    (remedy,) = fitting(
+        [library], Facts(platform=linux(), python=venv(environment_kind="conda", conda_program="mamba"))
+    )
+    assert remedy.commands == ["mamba install --prefix /e -c conda-forge libstdcxx-ng"]
+    assert fitting([library], Facts(platform=linux(), python=venv()))[0].commands == []
+
+
 def test_nothing_is_judged_of_a_machine_of_which_nothing_is_known() -> None:
     remedies = [DRIVER, pip("torch==2.6.0"), pip("'numpy<2'")]
     assert fitting(remedies, Facts()) == remedies
