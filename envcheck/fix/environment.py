@@ -108,6 +108,8 @@ def copy(python: Python) -> pathlib.Path | None:
     """Make the copy to go back to; None where this file system cannot (then versions are what is left to go by)."""
     if not python.prefix or not python.site_packages:
         return None
+    if not pathlib.Path(python.site_packages).resolve().is_relative_to(pathlib.Path(python.prefix).resolve()):
+        return None
     place = pathlib.Path(python.prefix) / COPY
     try:
         if place.exists():
