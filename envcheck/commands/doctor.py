@@ -128,8 +128,6 @@ def prepare() -> None:
     """Import, while the probes wait for their children, what is needed after them."""
     import packaging.requirements  # noqa: F401
 
-    import packaging.requirements  # noqa: F401
-
     from envcheck.check import all_checks
     from envcheck.render import terminal  # noqa: F401
 

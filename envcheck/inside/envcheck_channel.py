@@ -33,7 +33,7 @@ def say(kind, **values):
         text = json.dumps(values, ensure_ascii=False)
     data = (text + "\n").encode("utf-8", "replace")
     while data:
-        data = data[os.write(_out, data):]
+        data = data[os.write(_out, data) :]
 
 
 def users_path():
