@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from envcheck.install.generations import Place
     from envcheck.install.uv import Places
     from envcheck.machine import InstalledPython, Machine
-    from envcheck.plan import Plan
+    from envcheck.plan import Plan, Refusal
     from envcheck.system import Live
     from envcheck.wish import Wish
 
@@ -182,7 +183,11 @@ def make(place: Place, options: Options, system: Live) -> int:
     places = uv.Places(configuration=configuration, wheelhouse=options.wheelhouse or "", offline=options.offline)
     wish = wish_of(options, place, places, system)
     machine = machine_here(options, places, system)
-    planned = plan(wish, machine, options.pytorch_index or pytorch_index(places))
+    index = options.pytorch_index or pytorch_index(places)
+    planned = plan(wish, with_own_python(machine), index)
+    if python_matters(planned, machine):
+        # Asking every interpreter of the machine for its version takes seconds, so it is done only where it decides.
+        planned = plan(wish, msgspec.structs.replace(machine, pythons=installed_pythons(options, system)), index)
     if isinstance(planned, Refusal):
         write(planned, page.refusal_page(planned, width=output.width(), verbose=options.verbose), options)
         return 1
@@ -258,11 +263,39 @@ def machine_here(options: Options, places: Places, system: Live) -> Machine:
     ]
     return msgspec.structs.replace(
         machine,
-        pythons=installed_pythons(options, system),
+        pythons=installed_pythons(options, system) if named_program(options) else (),
         downloads_python=not options.offline and system.getenv("UV_PYTHON_DOWNLOADS") != "never",
         held=tuple(held),
         held_only=options.offline and bool(held),
     )
+
+
+def with_own_python(machine: Machine) -> Machine:
+    """Return the machine with the interpreter that envcheck's own environment was made from, if none was named."""
+    from envcheck.machine import InstalledPython
+
+    if machine.pythons or sys.implementation.name != "cpython":
+        return machine
+    free_threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+    version = ".".join(map(str, sys.version_info[:3])) + free_threaded
+    path = getattr(sys, "_base_executable", "") or sys.executable
+    own = InstalledPython(version, path, preferred=True)
+    return msgspec.structs.replace(machine, pythons=(own,), downloads_python=False)
+
+
+def python_matters(planned: Plan | Refusal, machine: Machine) -> bool:
+    """Tell whether another interpreter could give a better plan than the one with envcheck's own."""
+    from envcheck.plan import Refusal
+
+    if machine.pythons:
+        return False
+    if isinstance(planned, Refusal):
+        return True
+    reasons = [one.reason for choice in planned.choices for one in choice.refused]
+    held = [wheel for wheel in machine.held if wheel.name == "torch"]
+    unused = held and any(choice.framework == "torch" and choice.accelerator == "cpu" for choice in planned.choices)
+    elsewhere = unused and any(wanted.index for wanted in planned.requirements)
+    return elsewhere or any("no wheel for Python" in reason for reason in reasons)
 
 
 def named_program(options: Options) -> str:
