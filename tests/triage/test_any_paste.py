@@ -82,7 +82,7 @@ pastes = st.lists(pieces, max_size=14).flatmap(
 
 @pytest.mark.parametrize("name", [name for name, _ in RECOGNISERS])
 @given(text=pastes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_no_recogniser_breaks_on_any_paste_and_all_that_it_says_is_a_valid_fact(name: str, text: str) -> None:
     recogniser = importlib.import_module(f"envcheck.triage.recognisers.{name}")
     paste = paste_of(lines_of("paste", text.encode("utf-8", "surrogatepass")))
@@ -91,7 +91,7 @@ def test_no_recogniser_breaks_on_any_paste_and_all_that_it_says_is_a_valid_fact(
 
 
 @given(text=pastes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_same_paste_twice_says_no_more_than_once(text: str) -> None:
     content = text.encode("utf-8", "surrogatepass")
     once = facts_from([("a", content)])
@@ -99,7 +99,7 @@ def test_the_same_paste_twice_says_no_more_than_once(text: str) -> None:
 
 
 @given(content=st.binary(max_size=400))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_bytes_give_facts_without_control_characters(content: bytes) -> None:
     shown = msgspec.json.encode(facts_from([("paste", b"NVIDIA-SMI has failed because " + content)])).decode()
     assert not any(escape in shown for escape in ("\\u001b", "\\u009b", "\x1b", "\x9b", "\\u0007", "\\u0000"))

@@ -9,18 +9,17 @@ from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
 from envcheck.triage.rules import Rule, always, apply, taking
 
-RUN = re.compile(
-    r"(?:^|[\s$#;&|])(?P<tool>docker|podman|nerdctl)(?:\.exe)? (?:container )?(?:run|create)\b(?P<rest>.{0,2000})"
-)
-ASKS = re.compile(
+RUN = r"(?:^|[\s$#;&|])(?P<tool>docker|podman|nerdctl)(?:\.exe)? (?:container )?(?:run|create)\b(?P<rest>.{0,2000})"
+ASKS = (
     r"--gpus\b|--runtime[= ]\"?nvidia|--device[= ]\"?(?:nvidia\.com/gpu|/dev/nvidia|/dev/dxg"
     r"|/dev/kfd)|\bnvidia-docker\b"
 )
-IMAGE = re.compile(
-    r"(?<![\w./-])(?P<image>(?:[\w.-]{1,60}(?::\d{2,5})?/){0,4}[a-z0-9][\w.-]{0,60}:(?P<tag>[\w][\w.-]{0,80}))(?=[\s'\"]|$)"
+IMAGE = (
+    r"(?<![\w./-])(?P<image>(?:[\w.-]{1,60}(?::\d{2,5})?/){0,4}[a-z0-9][\w.-]{0,60}:(?P<tag>[\w][\w.-]{0,80}))"
+    r"(?=[\s'\"]|$)"
 )
-CUDA_TAG = re.compile(r"(?:cuda[:-]?|^)(?P<version>\d{1,2}\.\d{1,2})(?:\.\d{1,2})?(?=-|$)")
-CONTINUED = re.compile(r"\s\\$|\s`$")
+CUDA_TAG = r"(?:cuda[:-]?|^)(?P<version>\d{1,2}\.\d{1,2})(?:\.\d{1,2})?(?=-|$)"
+CONTINUED = r"\s\\$|\s`$"
 
 
 def recognise(paste: Paste) -> Iterator[Piece]:
@@ -35,15 +34,15 @@ def _runs(paste: Paste) -> Iterator[Piece]:
     for place, line in enumerate(lines):
         if " run" not in line.text and " create" not in line.text:
             continue
-        found = RUN.search(line.text)
+        found = re.search(RUN, line.text)
         if not found:
             continue
         text, after = line.text, place + 1
-        while CONTINUED.search(text) and after < min(len(lines), place + 40):
+        while re.search(CONTINUED, text) and after < min(len(lines), place + 40):
             text = text[:-1] + " " + lines[after].text.strip()
             after += 1
-        values: dict[str, object] = {"gpu_requested": ASKS.search(text) is not None}
-        if image := IMAGE.search(text[found.start("rest") :].replace("=", " ")):
+        values: dict[str, object] = {"gpu_requested": re.search(ASKS, text) is not None}
+        if image := re.search(IMAGE, text[found.start("rest") :].replace("=", " ")):
             values |= {"image": image["image"], "image_cuda": _cuda(image["image"])}
         yield Piece("containers", values, line.source)
 
@@ -51,28 +50,28 @@ def _runs(paste: Paste) -> Iterator[Piece]:
 def _cuda(image: str) -> str | None:
     """Return the CUDA version that an image's tag names, such as `12.4` of nvidia/cuda:12.4.1-base-ubuntu22.04."""
     name, _, tag = image.rpartition(":")
-    found = CUDA_TAG.search(
-        tag if re.search(r"(?:^|/)cuda$", name) else tag[tag.find("cuda") :] if "cuda" in tag else ""
+    found = re.search(
+        CUDA_TAG, tag if re.search(r"(?:^|/)cuda$", name) else tag[tag.find("cuda") :] if "cuda" in tag else ""
     )
     return found["version"] if found else None
 
 
-RESERVATION = re.compile(
+RESERVATION = (
     r"^\s+(?:- )?(?:capabilities:.{0,40}gpu|driver: [\"']?nvidia|runtime: [\"']?nvidia|gpus: |- gpu$)"
     r"|nvidia\.com/gpu[\"']?: ?[\"']?[1-9]"
 )
-SERVICES = re.compile(r"^services:\s*$")
-IMAGE_LINE = re.compile(r"^\s*(?:image: |FROM (?:--platform=\S+ )?)[\"']?(?P<image>[\w./:@-]{3,160})")
+SERVICES = r"^services:\s*$"
+IMAGE_LINE = r"^\s*(?:image: |FROM (?:--platform=\S+ )?)[\"']?(?P<image>[\w./:@-]{3,160})"
 
 
 def _files(paste: Paste) -> Iterator[Piece]:
     """Read compose files and Dockerfiles: the image, and whether the GPU is reserved."""
-    services = next((line.source for line in paste.lines if SERVICES.match(line.text)), "")
+    services = next((line.source for line in paste.lines if re.match(SERVICES, line.text)), "")
     if services:
-        asked = any(RESERVATION.search(line.text) for line in paste.lines)
+        asked = any(re.search(RESERVATION, line.text) for line in paste.lines)
         yield Piece("containers", {"gpu_requested": asked}, services)
     for line in paste.lines:
-        if ("image: " in line.text or "FROM " in line.text) and (found := IMAGE_LINE.match(line.text)):
+        if ("image: " in line.text or "FROM " in line.text) and (found := re.match(IMAGE_LINE, line.text)):
             values = {"image": found["image"], "image_cuda": _cuda(found["image"])}
             yield Piece("containers", values, line.source)
 

@@ -25,21 +25,21 @@ def _module(found: re.Match[str]) -> Values:
     return {"module_loaded": True, "module_version": found["version"], "module_flavour": flavour}
 
 
-LOADED = re.compile(r"^(?P<name>nvidia|nvidia_uvm|nvidia_drm|nvidia_modeset|nouveau|amdgpu)\s+\d{3,12}\s+-?\d{1,6}\b")
-ASKED = re.compile(r"lsmod(?: *\| *grep (?:-\w+ )*[\"']?(?P<name>[\w|\\]+)[\"']?)?$|cat /proc/modules")
+LOADED = r"^(?P<name>nvidia|nvidia_uvm|nvidia_drm|nvidia_modeset|nouveau|amdgpu)\s+\d{3,12}\s+-?\d{1,6}\b"
+ASKED = r"lsmod(?: *\| *grep (?:-\w+ )*[\"']?(?P<name>[\w|\\]+)[\"']?)?$|cat /proc/modules"
 
 
 def _modules(paste: Paste) -> Iterator[Piece]:
     """Read lsmod; where it was asked for a module and printed nothing, that module is not loaded."""
     for line in paste.lines:
-        if found := LOADED.match(line.text):
+        if line.text.startswith(("nvidia", "nouveau", "amdgpu")) and (found := re.match(LOADED, line.text)):
             yield from _loaded(found["name"], line.source)
     for place, command in enumerate(paste.commands):
-        asked = ASKED.match(command.text)
+        asked = re.match(ASKED, command.text) if "modules" in command.text or "lsmod" in command.text else None
         # The last command of a paste may have printed more than was copied.
         if not asked or (place + 1 == len(paste.commands) and not any(line.text.strip() for line in command.output)):
             continue
-        shown = {found["name"] for line in command.output if (found := LOADED.match(line.text))}
+        shown = {found["name"] for line in command.output if (found := re.match(LOADED, line.text))}
         names = asked["name"]
         if not shown and any(line.text.strip() for line in command.output):
             continue
@@ -61,19 +61,23 @@ def _loaded(name: str, source: str) -> Iterator[Piece]:
         yield Piece("accelerators", {"amd_kernel_driver": True}, source)
 
 
-DKMS = re.compile(
+DKMS = (
     r"^nvidia(?:-\w+)*[/,] ?(?P<version>\d+\.[\d.]+)(?:, (?P<kernel>\d[\w.+~-]+)(?:, \w+)?)?: "
     r"(?P<state>added|built|installed|broken)"
 )
-KERNEL = re.compile(r"\b(?:Linux \S+ |Linux version |^)(?P<release>\d+\.\d+\.\d+-[\w.+~-]+)")
+KERNEL = r"\b(?:Linux \S+ |Linux version |^)(?P<release>\d+\.\d+\.\d+-[\w.+~-]+)"
 
 
 def _dkms(paste: Paste) -> Iterator[Piece]:
     """Read `dkms status`: the module that is installed for the running kernel, where the paste names that kernel."""
-    rows = [(found, line.source) for line in paste.lines if (found := DKMS.match(line.text))]
+    rows = [
+        (found, line.source)
+        for line in paste.lines
+        if line.text.startswith("nvidia") and (found := re.match(DKMS, line.text))
+    ]
     if not rows:
         return
-    running = next((found["release"] for line in paste.lines if (found := KERNEL.search(line.text))), None)
+    running = next((found["release"] for line in paste.lines if (found := re.search(KERNEL, line.text))), None)
     fitting = [found for found, _ in rows if found["kernel"] == running and found["state"] == "installed"]
     if fitting:
         yield Piece("driver", {"module_on_disk": fitting[0]["version"]}, rows[0][1])
@@ -82,20 +86,18 @@ def _dkms(paste: Paste) -> Iterator[Piece]:
     yield Piece("driver", {"packages_version": rows[0][0]["version"]}, rows[0][1])
 
 
-NODE = re.compile(
+NODE = (
     r"^c(?P<mode>[rwx-]{9})[.+]?\s+\d+ \S+ (?P<group>\S+)\s+\d+, *\d+ .{5,30} (?P<path>/dev/"
     r"(?:nvidia[\w/-]*|kfd|dxg|dri/renderD\d+))$"
 )
-NO_NODES = re.compile(
-    r"(?:cannot access|cannot open) '?\"?(?P<path>/dev/(?:nvidia|kfd|dxg|dri)[\w*?/-]{0,20})'?\"?: No such file"
-)
+NO_NODES = r"(?:cannot access|cannot open) '?\"?(?P<path>/dev/(?:nvidia|kfd|dxg|dri)[\w*?/-]{0,20})'?\"?: No such file"
 
 
 def _nodes(paste: Paste) -> Iterator[Piece]:
     for line in paste.lines:
         if "/dev/" not in line.text:
             continue
-        if found := NODE.match(line.text):
+        if line.text.startswith("c") and (found := re.match(NODE, line.text)):
             node = DeviceNode(path=found["path"], mode=_octal(found["mode"]), group=found["group"])
             if "nvidia" in node.path or "dxg" in node.path:
                 yield Piece("driver", {"device_nodes": [node]}, line.source)
@@ -103,7 +105,11 @@ def _nodes(paste: Paste) -> Iterator[Piece]:
                 yield Piece("accelerators", {"amd_kfd": node}, line.source)
             else:
                 yield Piece("accelerators", {"render_nodes": [node]}, line.source)
-        elif (found := NO_NODES.search(line.text)) and re.fullmatch(r"/dev/nvidia[*?0]{0,2}", found["path"]):
+        elif (
+            "No such" in line.text
+            and (found := re.search(NO_NODES, line.text))
+            and re.fullmatch(r"/dev/nvidia[*?0]{0,2}", found["path"])
+        ):
             yield Piece("driver", {"device_nodes": []}, line.source)
 
 

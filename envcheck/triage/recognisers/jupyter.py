@@ -9,7 +9,7 @@ from envcheck.facts import Kernel
 from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
 
-ROW = re.compile(r"^\s+(?P<name>[\w.-]{1,60})\s+(?P<path>(?:/|[A-Za-z]:\\)\S{3,200}kernels[\\/][\w.-]+)$")
+ROW = r"^\s+(?P<name>[\w.-]{1,60})\s+(?P<path>(?:/|[A-Za-z]:\\)\S{3,200}kernels[\\/][\w.-]+)$"
 
 
 def recognise(paste: Paste) -> Iterator[Piece]:
@@ -18,7 +18,7 @@ def recognise(paste: Paste) -> Iterator[Piece]:
     for line in paste.lines:
         if line.text.startswith("Available kernels:"):
             listing = True
-        elif listing and (found := ROW.match(line.text)):
+        elif listing and (found := re.match(ROW, line.text)):
             kernel = Kernel(name=found["name"], path=found["path"])
             yield Piece("jupyter", {"kernels": [kernel]}, line.source)
         elif line.text.strip():

@@ -9,11 +9,11 @@ from envcheck.facts import KernelMessage
 from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
 
-TIME = re.compile(
+TIME = (
     r"\[\s*(\d+\.\d+)\]|(\d{4}-\d\d-\d\d[T ][\d:.,+-]+)|\[([A-Z][a-z]{2} [A-Z][a-z]{2} [^\]]{8,20})\]"
     r"|^([A-Z][a-z]{2} [ \d]\d [\d:]{8})"
 )
-UNREADABLE = re.compile(r"dmesg: read kernel buffer failed: Operation not permitted")
+UNREADABLE = r"dmesg: read kernel buffer failed: Operation not permitted"
 MOST_MESSAGES = 2000
 
 
@@ -41,12 +41,12 @@ def recognise(paste: Paste) -> Iterator[Piece]:
         messages = [found[place] for place in sorted(found)][-MOST_MESSAGES:]
         yield Piece("kernel_log", {"readable": True, "messages": messages}, messages[0].source)
     for written in paste.lines:
-        if UNREADABLE.search(written.text):
+        if re.search(UNREADABLE, written.text):
             yield Piece("kernel_log", {"readable": False}, written.source)
 
 
 def _time(stamp: str) -> str:
-    found = TIME.search(stamp)
+    found = re.search(TIME, stamp)
     return next((part for part in found.groups() if part), "") if found else ""
 
 

@@ -18,45 +18,42 @@ from envcheck.triage.text import Line
 
 MEBIBYTE = 1024 * 1024
 
-HEADER = re.compile(r"NVIDIA-SMI +(?:version *: *)?(?P<program>\d+\.[\d.]+)")
-DRIVER = re.compile(r"(?:Driver|KMD|DRIVER) [Vv]ersion *: *(?P<version>\d+\.[\d.]+)")
-CUDA = re.compile(r"CUDA(?: UMD)? [Vv]ersion *: *(?P<version>\d+\.\d+|N/A|ERR!)")
-FIRST_ROW = re.compile(
+HEADER = r"NVIDIA-SMI +(?:version *: *)?(?P<program>\d+\.[\d.]+)"
+DRIVER = r"(?:Driver|KMD|DRIVER) [Vv]ersion *: *(?P<version>\d+\.[\d.]+)"
+CUDA = r"CUDA(?: UMD)? [Vv]ersion *: *(?P<version>\d+\.\d+|N/A|ERR!)"
+FIRST_ROW = (
     r"\|\s{1,4}(?P<index>\d{1,3})\s{1,4}(?P<name>\S[^|]{1,60}?)\s{1,60}"
     r"(?:(?P<persistence>On|Off|TCC|WDDM|MCDM|N/A)\s*)?\|"
     r"\s*(?P<address>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f])\s+(?P<display>On|Off|N/A)?\s*\|"
     r"\s*(?P<ecc>\S+)?"
 )
-SECOND_ROW = re.compile(
+SECOND_ROW = (
     r"\|\s*(?P<fan>\d{1,3}%|N/A|ERR!)?\s*(?P<temperature>\d{1,3}C|N/A|ERR!)\s+(?P<state>P\d{1,2}|N/A|ERR!)\s+"
     r"(?P<power>\d{1,5}W|N/A|ERR!)?\s*/\s*(?P<limit>\d{1,5}W|N/A|ERR!)?\s*\|"
     r"\s*(?P<used>\d{1,9}|N/A)(?:MiB)? */ *(?P<total>\d{1,9}|N/A)(?:MiB)?\s*\|"
     r"\s*(?P<utilization>\d{1,3}%|N/A|ERR!)?\s*(?P<mode>Default|E\. ?\w+|Exclusive_\w+|Prohibited|N/A)?"
 )
-MIG_ROW = re.compile(r"\|\s{20,}\|\s{10,}\|\s*(?P<mig>Enabled|Disabled|N/A)(?P<pending>\*?)\s*\|")
-PROCESS = re.compile(
+MIG_ROW = r"\|\s{20,}\|\s{10,}\|\s*(?P<mig>Enabled|Disabled|N/A)(?P<pending>\*?)\s*\|"
+PROCESS = (
     r"\|\s{1,8}(?P<gpu>\d{1,3})\s+(?:(?P<gi>N/A|\d{1,3})\s+(?P<ci>N/A|\d{1,3})\s+)?(?P<pid>\d{1,10})\s+"
     r"(?P<type>C\+G|C|G|M\+C)\s+(?P<name>\S[^|]{0,80}?)\s+(?:(?P<memory>\d{1,9})MiB|N/A)\s*\|"
 )
-LISTED = re.compile(r"^\s*GPU (?P<index>\d{1,3}): (?P<name>[^(\n]{2,80}?) \(UUID: (?P<uuid>[^)\n]{3,80})\)")
-LISTED_MIG = re.compile(
-    r"^\s*MIG (?P<name>\d+[cg][\w.+]*)\s+Device\s+\d{1,3}: \((?P<kind>UUID|UUIDs?): (?P<uuid>[^)\n]{3,90})\)"
-)
+LISTED = r"^\s*GPU (?P<index>\d{1,3}): (?P<name>[^(\n]{2,80}?) \(UUID: (?P<uuid>[^)\n]{3,80})\)"
+LISTED_MIG = r"^\s*MIG (?P<name>\d+[cg][\w.+]*)\s+Device\s+\d{1,3}: \((?P<kind>UUID|UUIDs?): (?P<uuid>[^)\n]{3,90})\)"
 
-FAILURES = re.compile(
+FAILURES = (
     r"(?:NVIDIA-SMI has failed because|NVIDIA-SMI couldn't find|Failed to initialize NVML: "
     r"|Failed to properly shut down"
     r"|No devices were found|Unable to determine the (?:device handle|number of|product name)|Internal NVML error"
     r"|Mismatch in versions between nvidia-smi and NVML|Problem with GPU \d)[^\n]{0,300}"
 )
-WORDED = re.compile(r"Failed to initialize NVML: +(?P<text>[^\n]{2,100})")
+WORDED = r"Failed to initialize NVML: +(?P<text>[^\n]{2,100})"
 STATES = {
     "NVIDIA-SMI has failed because": "NVML_ERROR_DRIVER_NOT_LOADED",
     "NVIDIA-SMI couldn't find": "library-missing",
 }
-LIBRARY_VERSION = re.compile(r"NVML library version: (?P<version>\d+\.[\d.]+)")
-LOST = re.compile(r"GPU is lost|Unknown Error|reset must occur|insufficiently powered")
-HANDLE = re.compile(
+LIBRARY_VERSION = r"NVML library version: (?P<version>\d+\.[\d.]+)"
+HANDLE = (
     r"device handle for (?:gpu|GPU) ?(?:(?P<index>\d{1,3})(?=:)"
     r"|(?P<address>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d)): (?P<text>[^\n]{2,100})"
 )
@@ -82,15 +79,15 @@ def _table(lines: Sequence[Line]) -> Iterator[Piece]:
         text = line.text
         if "|" not in text:
             continue
-        if found := FIRST_ROW.search(text):
+        if found := re.search(FIRST_ROW, text):
             current, source = int(found["index"]), source or line.source
             gpus.setdefault(current, _first(found))
-        elif gpus and (found := SECOND_ROW.search(text)):
+        elif gpus and (found := re.search(SECOND_ROW, text)):
             gpus[current] = _second(gpus[current], found)
-        elif gpus and (found := MIG_ROW.search(text)):
+        elif gpus and (found := re.search(MIG_ROW, text)):
             mig = {"Enabled": True, "Disabled": False}.get(found["mig"])
             gpus[current] = msgspec.structs.replace(gpus[current], mig_enabled=mig)
-        elif found := PROCESS.search(text):
+        elif found := re.search(PROCESS, text):
             processes.setdefault(int(found["gpu"]), []).append(_process(found))
         elif "rocesses" in text:
             ended = bool(gpus)
@@ -100,8 +97,8 @@ def _table(lines: Sequence[Line]) -> Iterator[Piece]:
 
 
 def _versions(line: Line) -> Iterator[Piece]:
-    header = HEADER.search(line.text)
-    driver, cuda = DRIVER.search(line.text), CUDA.search(line.text)
+    header = re.search(HEADER, line.text)
+    driver, cuda = re.search(DRIVER, line.text), re.search(CUDA, line.text)
     if driver and header:
         version, highest = driver["version"].rstrip("."), cuda["version"] if cuda else None
         known = highest if highest and highest[0].isdigit() else None
@@ -180,7 +177,7 @@ def _listed(paste: Paste) -> Iterator[Piece]:
     rows: list[Gpu] = []
     source = ""
     for line in paste.lines:
-        if found := LISTED.match(line.text):
+        if "GPU " in line.text and (found := re.match(LISTED, line.text)):
             source = source or line.source
             lost = not re.match(r"GPU-[0-9a-fA-F*xX]", found["uuid"])
             rows.append(
@@ -191,7 +188,7 @@ def _listed(paste: Paste) -> Iterator[Piece]:
                     state=_state(found["uuid"]) if lost else "ok",
                 )
             )
-        elif rows and (found := LISTED_MIG.match(line.text)):
+        elif rows and (found := re.match(LISTED_MIG, line.text)):
             instances = [*(rows[-1].mig_instances or []), MigInstance(uuid=found["uuid"], name=found["name"])]
             rows[-1] = msgspec.structs.replace(rows[-1], mig_enabled=True, mig_instances=instances)
     if rows:
@@ -208,24 +205,24 @@ def _state(text: str) -> str:
 def _failures(paste: Paste) -> Iterator[Piece]:
     """Yield how nvidia-smi failed; its words are the driver's and NVML's state in one."""
     for number, line in enumerate(paste.lines):
-        found = FAILURES.search(line.text)
+        found = re.search(FAILURES, line.text)
         if not found or _is_prose(line.text, found.start()):
             continue
         words = found[0].strip()
         yield Piece("driver", {"smi_state": "failed", "smi_message": words[:300]}, line.source)
-        if handle := HANDLE.search(line.text):
+        if handle := re.search(HANDLE, line.text):
             place = {"index": int(handle["index"])} if handle["index"] else {"pci_address": _address(handle["address"])}
             yield Piece("nvml", {"gpus": [Gpu(**place, state=_state(handle["text"]))]}, line.source)
             continue
         state = next((code for start, code in STATES.items() if words.startswith(start)), None)
-        if state is None and (worded := WORDED.search(words)):
+        if state is None and (worded := re.search(WORDED, words)):
             state = _state(worded["text"])
         if state is not None:
             yield Piece("nvml", {"state": state, "message": words[:300]}, line.source)
         elif words.startswith("No devices were found"):
             yield Piece("nvml", {"state": "ok", "gpus": [], "gpus_complete": True}, line.source)
         for later in paste.lines[number + 1 : number + 3]:
-            if version := LIBRARY_VERSION.search(later.text):
+            if version := re.search(LIBRARY_VERSION, later.text):
                 yield Piece("driver", {"library_version": version["version"]}, later.source)
 
 

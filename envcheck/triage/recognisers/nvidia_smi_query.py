@@ -17,13 +17,13 @@ from envcheck.triage.text import Line
 
 MEBIBYTE = 1024 * 1024
 
-GPU_TEXT = re.compile(r"GPU (?P<address>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f])\s*$")
-GPU_XML = re.compile(r"\s*<gpu id=\"(?P<address>[0-9A-Fa-f:.]{5,20})\">")
-PAIR = re.compile(r"(?P<indent> *)(?P<key>[A-Za-z][\w /.()-]{1,60}?)\s*:(?: (?P<value>\S.{0,200}))?$")
-SECTION = re.compile(r"(?P<indent> +)(?P<key>[A-Za-z][\w /.()-]{1,60})$")
-LEAF = re.compile(r"\s*<(?P<tag>[a-z_0-9]{1,60})>(?P<value>[^<]{0,200})</(?P=tag)>\s*$")
-OPEN = re.compile(r"\s*<(?P<tag>[a-z_0-9]{1,60})(?: [^>]{0,80})?>\s*$")
-CLOSE = re.compile(r"\s*</(?P<tag>[a-z_0-9]{1,60})>\s*$")
+GPU_TEXT = r"GPU (?P<address>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f])\s*$"
+GPU_XML = r"\s*<gpu id=\"(?P<address>[0-9A-Fa-f:.]{5,20})\">"
+PAIR = r"(?P<indent> *)(?P<key>[A-Za-z][\w /.()-]{1,60}?)\s*:(?: (?P<value>\S.{0,200}))?$"
+SECTION = r"(?P<indent> +)(?P<key>[A-Za-z][\w /.()-]{1,60})$"
+LEAF = r"\s*<(?P<tag>[a-z_0-9]{1,60})>(?P<value>[^<]{0,200})</(?P=tag)>\s*$"
+OPEN = r"\s*<(?P<tag>[a-z_0-9]{1,60})(?: [^>]{0,80})?>\s*$"
+CLOSE = r"\s*</(?P<tag>[a-z_0-9]{1,60})>\s*$"
 
 Tree = dict[str, list[str]]
 """Path → its values in order, such as `fb_memory_usage/total` → `["81920 MiB"]`."""
@@ -141,12 +141,10 @@ COUNTS: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 """Fields that are sums over the kinds of memory."""
 
-REASON = re.compile(
-    r"clocks_(?:event|throttle)_reasons/(?:hw_slowdown/)?(?:clocks_(?:event|throttle)_reason_)?(?P<name>\w+)$"
-)
+REASON = r"clocks_(?:event|throttle)_reasons/(?:hw_slowdown/)?(?:clocks_(?:event|throttle)_reason_)?(?P<name>\w+)$"
 
 MEANINGLESS = re.compile(r"\[?(?:N/A|Not Supported|Requested functionality|Insufficient|\s*$)", re.IGNORECASE)
-FAILED = re.compile(r"\[?(?P<text>Unknown Error|GPU is lost|GPU requires reset|GPU access blocked[^\]]*)\]?$")
+FAILED = r"\[?(?P<text>Unknown Error|GPU is lost|GPU requires reset|GPU access blocked[^\]]*)\]?$"
 
 
 def recognise(paste: Paste) -> Iterator[Piece]:
@@ -156,7 +154,7 @@ def recognise(paste: Paste) -> Iterator[Piece]:
         (index, found["address"])
         for index, line in enumerate(lines)
         if "GPU " in line.text or "<gpu " in line.text
-        if (found := GPU_TEXT.match(line.text) or GPU_XML.match(line.text))
+        if (found := re.match(GPU_TEXT, line.text) or re.match(GPU_XML, line.text))
     ]
     for place, (index, address) in enumerate(starts):
         end = starts[place + 1][0] if place + 1 < len(starts) else len(lines)
@@ -170,7 +168,7 @@ def recognise(paste: Paste) -> Iterator[Piece]:
     yield from _links(lines)
 
 
-HEAD = re.compile(
+HEAD = (
     r"\s*(?:<(?P<tag>driver_version|cuda_version|attached_gpus)>|(?P<key>Driver Version|CUDA Version"
     r"|Attached GPUs)\s*: )"
     r"(?P<value>[\d.]+)"
@@ -179,7 +177,7 @@ HEAD = re.compile(
 
 def _head(lines: Sequence[Line]) -> Iterator[Piece]:
     for line in lines:
-        if found := HEAD.match(line.text):
+        if found := re.match(HEAD, line.text):
             key = (found["tag"] or found["key"]).lower().replace(" ", "_")
             if key == "driver_version":
                 yield Piece("driver", {"smi_driver_version": found["value"], "smi_state": "ok"}, line.source)
@@ -191,11 +189,11 @@ def _markup_tree(lines: Sequence[Line]) -> Tree:
     tree: Tree = {}
     above: list[str] = []
     for line in lines:
-        if found := LEAF.match(line.text):
+        if found := re.match(LEAF, line.text):
             tree.setdefault("/".join([*above, found["tag"]]), []).append(found["value"].strip())
-        elif found := OPEN.match(line.text):
+        elif found := re.match(OPEN, line.text):
             above.append(found["tag"])
-        elif found := CLOSE.match(line.text):
+        elif found := re.match(CLOSE, line.text):
             if found["tag"] == "gpu":
                 break
             while above and above.pop() != found["tag"]:
@@ -209,7 +207,7 @@ def _text_tree(lines: Sequence[Line]) -> Tree:
     for line in lines:
         if line.text[:1].strip():
             break
-        found = PAIR.match(line.text) or SECTION.match(line.text)
+        found = re.match(PAIR, line.text) or re.match(SECTION, line.text)
         if not found:
             continue
         indent = len(found["indent"])
@@ -230,7 +228,7 @@ def _gpu(tree: Tree, place: int, address: str) -> Gpu:
         for path in paths:
             if path in tree:
                 value = _read(kind, tree[path][0])
-                if value is None and (failed := FAILED.match(tree[path][0])):
+                if value is None and (failed := re.match(FAILED, tree[path][0])):
                     unreadable[field] = _code(failed["text"])
                 if value is not None:
                     values.setdefault(field, value)
@@ -239,8 +237,8 @@ def _gpu(tree: Tree, place: int, address: str) -> Gpu:
         known = [number for number in numbers if isinstance(number, int)]
         if known:
             values[field] = sum(known)
-    reasons = [found for path, said in tree.items() if (found := REASON.match(path)) and said[0] == "Active"]
-    if any(REASON.match(path) for path in tree):
+    reasons = [found for path, said in tree.items() if (found := re.match(REASON, path)) and said[0] == "Active"]
+    if any(re.match(REASON, path) for path in tree):
         values["throttle_reasons"] = [reason for found in reasons if (reason := _reason(found["name"]))]
     state = "ok"
     if tree.get("gpu_reset_status/reset_required", [""])[0] == "Yes":
@@ -265,7 +263,7 @@ def _code(text: str) -> str:
 
 def _read(kind: str, text: str) -> Any:  # noqa: ANN401
     """Return a value as its field wants it; None where the driver gave a text in its place."""
-    if MEANINGLESS.match(text) or FAILED.match(text):
+    if MEANINGLESS.match(text) or re.match(FAILED, text):
         return None
     if kind == "text":
         return text
@@ -350,8 +348,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
 }
 """Fields of `--query-gpu` → the fact's field and how it is read."""
 
-ROW_REASON = re.compile(r"clocks_(?:event|throttle)_reasons\.(?P<name>\w+)")
-QUERY = re.compile(r"--query-gpu[= ](?P<fields>[\w.,]{3,500})")
+ROW_REASON = r"clocks_(?:event|throttle)_reasons\.(?P<name>\w+)"
+QUERY = r"--query-gpu[= ](?P<fields>[\w.,]{3,500})"
 
 
 def _rows(lines: Sequence[Line]) -> Iterator[Piece]:
@@ -360,7 +358,7 @@ def _rows(lines: Sequence[Line]) -> Iterator[Piece]:
     place = 0
     for line in lines:
         text = line.text
-        if "--query-gpu" in text and (asked := QUERY.search(text)):
+        if "--query-gpu" in text and (asked := re.search(QUERY, text)):
             fields, place, titled = asked["fields"].split(","), 0, "noheader" not in text
             continue
         if "," not in text and len(fields) != 1:
@@ -393,10 +391,10 @@ def _row(fields: Sequence[str], cells: Sequence[str], place: int, line: Line) ->
                 value = f"{domain[-4:]}:{rest}" if rest else None
             else:
                 value = _read(kind, cell)
-            if value is None and (failed := FAILED.match(cell)):
+            if value is None and (failed := re.match(FAILED, cell)):
                 unreadable[field] = _code(failed["text"])
             values[field] = value
-        elif found := ROW_REASON.match(name):
+        elif found := re.match(ROW_REASON, name):
             reasons = reasons if reasons is not None else []
             if cell == "Active" and (reason := _reason(found["name"])):
                 reasons.append(reason)
@@ -408,7 +406,7 @@ def _row(fields: Sequence[str], cells: Sequence[str], place: int, line: Line) ->
 
 
 LINK = re.compile(r"\s+Link (?P<number>\d{1,2}): (?:(?P<speed>[\d.]+) GB/s|(?P<off><?inactive>?))", re.IGNORECASE)
-LINK_GPU = re.compile(r"GPU (?P<index>\d{1,3}): ")
+LINK_GPU = r"GPU (?P<index>\d{1,3}): "
 
 
 def _links(lines: Sequence[Line]) -> Iterator[Piece]:
@@ -416,7 +414,7 @@ def _links(lines: Sequence[Line]) -> Iterator[Piece]:
     index, source = None, ""
     counts: dict[int, list[int]] = {}
     for line in lines:
-        if found := LINK_GPU.match(line.text):
+        if found := re.match(LINK_GPU, line.text):
             index = int(found["index"])
         elif index is not None and "Link " in line.text and (found := LINK.match(line.text)):
             source = source or line.source

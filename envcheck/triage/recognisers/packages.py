@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from envcheck.facts import Package
+from envcheck.triage.builds import build_of, normalised
 from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
 from envcheck.triage.shell import Command
@@ -16,14 +17,14 @@ from envcheck.triage.text import Line
 
 NAME = r"_?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,80}[A-Za-z0-9])?"
 VERSION = r"\d+(?:\.\d+)*(?:[._-]?(?:a|b|rc|c|alpha|beta|dev|post|pre)\.?\d*)*(?:\+[A-Za-z0-9._-]{1,40})?"
-ROW = re.compile(rf"^(?P<name>{NAME})\s+(?:\(!\)\s+)?(?P<version>{VERSION})(?:\s+(?P<rest>\S.*))?$")
-PINNED = re.compile(rf"^(?P<name>{NAME})==(?P<version>{VERSION})$")
+ROW = rf"^(?P<name>{NAME})\s+(?:\(!\)\s+)?(?P<version>{VERSION})(?:\s+(?P<rest>\S.*))?$"
+PINNED = rf"^(?P<name>{NAME})==(?P<version>{VERSION})$"
 FROM_FILE = rf"^(?P<name>{NAME}) @ \S+/{NAME}-(?P<version>{VERSION})-\S+\.whl"
 REPORTED = rf"^\[(?P<tool>pip3?|conda)\] (?P<name>{NAME})(?:==|\s+)(?P<version>{VERSION})(?:\s+(?P<rest>\S.*))?$"
-PIP_HEADER = re.compile(r"^Package\s+Version\b")
-RULE_LINE = re.compile(r"^-{3,}[ -]*$")
-CONDA_HEADER = re.compile(r"^# packages in environment at (?P<prefix>[^:]+(?::\\[^:]+)?):")
-MAMBA_HEADER = re.compile(r"^\s*Name\s+Version\s+Build\s+Channel")
+PIP_HEADER = r"^Package\s+Version\b"
+RULE_LINE = r"^-{3,}[ -]*$"
+CONDA_HEADER = r"^# packages in environment at (?P<prefix>[^:]+(?::\\[^:]+)?):"
+MAMBA_HEADER = r"^\s*Name\s+Version\s+Build\s+Channel"
 INSTALLED = r"^Successfully installed (?P<names>.+)$"
 ONE = rf"(?P<name>{NAME})-(?P<version>\d{VERSION[3:]})$"
 SATISFIED = (
@@ -72,33 +73,11 @@ def _package(name: str, version: str, installer: str = "", location: str = "") -
     return Package(name=normalised(name), version=version, installer=installer, location=location)
 
 
-def normalised(name: str) -> str:
-    """Return a distribution's name as PEP 503 writes it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-BUILD_CUDA = re.compile(r"(?:cuda_?|cu)(?P<version>\d{2,3}(?:\.\d{1,2})?)")
-
-
 def _frameworks(packages: dict[str, Package], source: str) -> Iterator[Piece]:
     """Yield for what accelerator a build of torch was made, as the local part of its version says."""
     torch = packages.get("torch")
     if torch is not None and "+" in torch.version:
         yield Piece("torch", {"name": "torch", **build_of(torch.version.partition("+")[2])}, source)
-
-
-def build_of(local: str) -> dict[str, str]:
-    """Return accelerator and version of a build from the local part of its version (`cu121`) or conda build."""
-    lower = local.lower()
-    if found := re.search(r"rocm(?P<version>\d\.\d+(?:\.\d+)?)?", lower):
-        return {"accelerator": "rocm", **({"rocm": found["version"]} if found["version"] else {})}
-    if found := BUILD_CUDA.search(lower):
-        version = found["version"]
-        # Three digits without a point are two of the major and one of the minor version: cu118 is 11.8.
-        return {"accelerator": "cuda", "cuda": version if "." in version else f"{version[:-1]}.{version[-1]}"}
-    if "cpu" in lower:
-        return {"accelerator": "cpu"}
-    return {"accelerator": "xpu"} if "xpu" in lower else {}
 
 
 def _after_installation(lines: Sequence[Line]) -> Iterator[Found]:
@@ -148,15 +127,15 @@ def _tables(lines: Sequence[Line]) -> Iterator[Found]:
     kind = ""
     for line in lines:
         text = line.text
-        if PIP_HEADER.match(text):
+        if re.match(PIP_HEADER, text):
             kind = "pip"
-        elif CONDA_HEADER.match(text) or MAMBA_HEADER.match(text):
+        elif re.match(CONDA_HEADER, text) or re.match(MAMBA_HEADER, text):
             kind = "conda"
-        elif kind and (RULE_LINE.match(text.strip()) or text.startswith("#") or "─" in text):
+        elif kind and (re.match(RULE_LINE, text.strip()) or text.startswith("#") or "─" in text):
             continue
         elif text.startswith("[") and (found := re.match(REPORTED, text)):
             yield _row(found, "conda" if found["tool"] == "conda" else "pip"), line
-        elif kind and (found := ROW.match(text.strip())):
+        elif kind and (found := re.match(ROW, text.strip())):
             yield _row(found, kind), line
         elif kind and text.strip() and not (text.strip() == "..." or text.lstrip().startswith(("(", "["))):
             kind = ""
@@ -181,22 +160,20 @@ def _local(build: str) -> str:
     return "+cpu" if known.get("accelerator") == "cpu" else ""
 
 
-LISTS = re.compile(
-    r"^(?:[\w./\\-]*python[\d.]* -m |uv )?(?:pip[\d.]*|conda|mamba|micromamba|poetry) (?:list|freeze|show)\b"
-)
+LISTS = r"^(?:[\w./\\-]*python[\d.]* -m |uv )?(?:pip[\d.]*|conda|mamba|micromamba|poetry) (?:list|freeze|show)\b"
 
 
 def _of_commands(commands: Sequence[Command]) -> Iterator[Found]:
     """Read what `pip list | grep torch` and its like print: rows without a header."""
     for command in commands:
-        if not LISTS.match(command.text):
+        if not re.match(LISTS, command.text):
             continue
-        if any(PIP_HEADER.match(line.text) or CONDA_HEADER.match(line.text) for line in command.output):
+        if any(re.match(PIP_HEADER, line.text) or re.match(CONDA_HEADER, line.text) for line in command.output):
             continue
         kind = "conda" if re.match(r"(?:conda|mamba|micromamba) ", command.text) else "pip"
         for line in command.output:
             text = line.text.strip()
-            found = ROW.match(text) or PINNED.match(text) or _from_file(text)
+            found = re.match(ROW, text) or re.match(PINNED, text) or _from_file(text)
             if found:
                 yield _row(found, kind), line
             elif not text:
@@ -214,7 +191,7 @@ def _frozen(lines: Sequence[Line]) -> Iterator[Found]:
     wished = False
     for line in [*lines, Line("", "")]:
         text = line.text.strip()
-        if found := PINNED.match(text) or _from_file(text):
+        if found := re.match(PINNED, text) or _from_file(text):
             run.append((_package(found["name"], found["version"]), line))
             continue
         if len(run) >= LEAST_PINS and not wished:

@@ -11,12 +11,12 @@ from envcheck.facts import PciDevice
 from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
 
-DEVICE = re.compile(
+DEVICE = (
     r"^(?:(?P<domain>[0-9a-f]{4}):)?(?P<place>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) "
     r"\"?(?P<kind>VGA compatible controller|3D controller|Display controller|Processing accelerators|Bridge)"
     r"(?: \[(?P<class>[0-9a-f]{4})\])?\"?:? (?P<name>.{3,200})$"
 )
-IDENTITY = re.compile(r"\[(?P<vendor>[0-9a-f]{4}):(?P<device>[0-9a-f]{4})\]")
+IDENTITY = r"\[(?P<vendor>[0-9a-f]{4}):(?P<device>[0-9a-f]{4})\]"
 CLASSES = {
     "VGA compatible controller": "0300",
     "3D controller": "0302",
@@ -30,9 +30,9 @@ VENDORS = (
     ("AMD", "1002"),
     ("Intel", "8086"),
 )
-DRIVER = re.compile(r"^\s+Kernel driver in use: (?P<name>[\w-]{2,30})")
-CAPABLE = re.compile(r"^\s+LnkCap:.{0,80}Speed (?P<speed>\d{1,3}(?:\.\d)? ?GT/s).{0,40}Width x(?P<width>\d{1,2})")
-STATUS = re.compile(r"^\s+LnkSta:\s+Speed (?P<speed>\d{1,3}(?:\.\d)? ?GT/s).{0,40}Width x(?P<width>\d{1,2})")
+DRIVER = r"^\s+Kernel driver in use: (?P<name>[\w-]{2,30})"
+CAPABLE = r"^\s+LnkCap:.{0,80}Speed (?P<speed>\d{1,3}(?:\.\d)? ?GT/s).{0,40}Width x(?P<width>\d{1,2})"
+STATUS = r"^\s+LnkSta:\s+Speed (?P<speed>\d{1,3}(?:\.\d)? ?GT/s).{0,40}Width x(?P<width>\d{1,2})"
 
 
 def recognise(paste: Paste) -> Iterator[Piece]:
@@ -43,7 +43,7 @@ def recognise(paste: Paste) -> Iterator[Piece]:
     switches: list[str] = []
     for line in paste.lines:
         text = line.text
-        if found := DEVICE.match(text):
+        if found := re.match(DEVICE, text):
             if "NVSwitch" in text:
                 switches.append(f"{found['domain'] or '0000'}:{found['place']}")
             device = _device(found) if found["kind"] in CLASSES else None
@@ -60,7 +60,7 @@ def recognise(paste: Paste) -> Iterator[Piece]:
 
 
 def _device(found: re.Match[str]) -> PciDevice:
-    identity = IDENTITY.search(found["name"])
+    identity = re.search(IDENTITY, found["name"])
     vendor = next((number for name, number in VENDORS if name in found["name"]), "")
     return PciDevice(
         address=f"{found['domain'] or '0000'}:{found['place']}",
@@ -72,11 +72,11 @@ def _device(found: re.Match[str]) -> PciDevice:
 
 
 def _detailed(device: PciDevice, text: str) -> PciDevice:
-    if found := DRIVER.match(text):
+    if found := re.match(DRIVER, text):
         return msgspec.structs.replace(device, driver=found["name"])
-    if found := CAPABLE.match(text):
+    if found := re.match(CAPABLE, text):
         return msgspec.structs.replace(device, link_speed_max=_speed(found), link_width_max=int(found["width"]))
-    if found := STATUS.match(text):
+    if found := re.match(STATUS, text):
         return msgspec.structs.replace(device, link_speed=_speed(found), link_width=int(found["width"]))
     return device
 

@@ -11,17 +11,16 @@ from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
 from envcheck.triage.rules import Rule, Values, always, apply
 
-SITE = re.compile(
+SITE = (
     r"(?P<prefix>(?:/|[A-Za-z]:[\\/]|~/|\.{1,2}[\\/])?(?:[^\s\"'()<>|:,\\/]{1,80}[\\/]){0,14}?)"
     r"(?:lib(?:64)?[\\/](?:python(?P<version>3\.\d{1,2}|2\.7|3)t?|pypy3\.\d{1,2})[\\/](?P<kind>site-packages|dist-packages)"
     r"|Lib[\\/]site-packages|lib[\\/]site-packages)"
 )
-STANDARD = re.compile(
-    r"(?P<prefix>(?:/|[A-Za-z]:[\\/])(?:[^\s\"'()<>|:,\\/]{1,80}[\\/]){0,14}?)lib(?:64)?[\\/]python(?P<version>3\.\d{1,2})[\\/]"
+STANDARD = (
+    r"(?P<prefix>(?:/|[A-Za-z]:[\\/])(?:[^\s\"'()<>|:,\\/]{1,80}[\\/]){0,14}?)"
+    r"lib(?:64)?[\\/]python(?P<version>3\.\d{1,2})[\\/]"
 )
-IN_PREFIX = re.compile(
-    r"[Pp]ython(?:-|@|\\|/versions/|/Versions/)?(?P<major>3)\.?(?P<minor>\d{1,2})(?:\.\d{1,2})?(?=[\\/-]|$)"
-)
+IN_PREFIX = r"[Pp]ython(?:-|@|\\|/versions/|/Versions/)?(?P<major>3)\.?(?P<minor>\d{1,2})(?:\.\d{1,2})?(?=[\\/-]|$)"
 MOST_PATHS = 4000
 """Lines with a path of packages that are looked at."""
 
@@ -58,7 +57,7 @@ def _paths(paste: Paste) -> Iterator[Piece]:
         looked += 1
         if looked > MOST_PATHS:
             return
-        found = SITE.search(text[:1000]) or STANDARD.search(text[:1000])
+        found = re.search(SITE, text[:1000]) or re.search(STANDARD, text[:1000])
         if not found or found[0] in seen:
             continue
         seen.add(found[0])
@@ -75,8 +74,8 @@ def _paths(paste: Paste) -> Iterator[Piece]:
         yield Piece("python", values, line.source)
 
 
-FRAME = re.compile(r"^\s+File \"(?P<path>[^\"]{1,300})\", line \d+")
-IMPORT = re.compile(r"^\s+(?:from|import) (?P<module>\w{1,60})\b")
+FRAME = r"^\s+File \"(?P<path>[^\"]{1,300})\", line \d+"
+IMPORT = r"^\s+(?:from|import) (?P<module>\w{1,60})\b"
 OFTEN_SHADOWED = frozenset(
     [
         "torch",
@@ -112,7 +111,7 @@ def _shadows(paste: Paste) -> Iterator[Piece]:
     """Find imports that a traceback sees end in a file beside the program, though the name is another module's."""
     module, frame = "", ""
     for line in paste.lines:
-        if found := FRAME.match(line.text):
+        if found := re.match(FRAME, line.text):
             path = found["path"]
             name = re.split(r"[\\/]", path.removesuffix("__init__.py").rstrip("\\/"))[-1].removesuffix(".py")
             own = not re.search(r"-packages[\\/]|[\\/]lib(?:64)?[\\/]python3|[\\/]Lib[\\/]\w+|<frozen", path)
@@ -121,7 +120,7 @@ def _shadows(paste: Paste) -> Iterator[Piece]:
                 hides = "standard library" if module in sys.stdlib_module_names else "installed package"
                 yield Piece("python", {"shadows": [Shadow(module=module, path=path, hides=hides)]}, line.source)
             module, frame = "", path
-        elif found := IMPORT.match(line.text):
+        elif found := re.match(IMPORT, line.text):
             module = found["module"]
 
 
@@ -129,7 +128,7 @@ def _version(found: re.Match[str], prefix: str) -> str | None:
     version = found.groupdict().get("version")
     if version and "." in version:
         return version
-    named = IN_PREFIX.search(prefix.rstrip("\\/"))
+    named = re.search(IN_PREFIX, prefix.rstrip("\\/"))
     return f"3.{int(named['minor'])}" if named else None
 
 

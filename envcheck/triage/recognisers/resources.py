@@ -12,12 +12,12 @@ from envcheck.triage.rules import Rule, Values, apply
 from envcheck.triage.shell import Command
 
 UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
-SIZE = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,3})?)(?P<unit>[KMGTPB]?)i?B?$")
+SIZE = r"(?P<number>\d{1,15}(?:\.\d{1,3})?)(?P<unit>[KMGTPB]?)i?B?$"
 
 
 def size(text: str, unit: int = 1) -> int | None:
     """Return bytes of a size such as `3.9G`; a number without a letter counts in `unit` bytes."""
-    found = SIZE.match(text)
+    found = re.match(SIZE, text)
     if not found:
         return None
     return int(float(found["number"]) * (UNITS[found["unit"]] if found["unit"] else unit))
@@ -32,11 +32,10 @@ def recognise(paste: Paste) -> Iterator[Piece]:
         yield from _limit(command)
 
 
-DF_HEADER = re.compile(
-    r"^Filesystem\s+(?:Type\s+)?(?P<unit>Size|1K-blocks|1024-blocks|1M-blocks|1G-blocks|Inodes|512-blocks)\s+(?P<rest>.*)"
-)
-DF_ROW = re.compile(
-    r"^(?P<name>\S+)\s+(?:(?P<type>[a-z][\w.]{1,15})\s+)?(?P<total>[\d.]+[KMGTP]?i?)\s+(?P<used>[\d.]+[KMGTP]?i?)\s+(?P<free>[\d.]+[KMGTP]?i?)\s+(?P<share>\d{1,3}%|-)\s+(?P<path>/\S*)$"
+DF_HEADER = r"^Filesystem\s+(?:Type\s+)?(?P<unit>Size|1K-blocks|1024-blocks|1M-blocks|1G-blocks|Inodes|512-blocks)\s+\S"
+DF_ROW = (
+    r"^(?P<name>\S+)\s+(?:(?P<type>[a-z][\w.]{1,15})\s+)?(?P<total>[\d.]+[KMGTP]?i?)\s+(?P<used>[\d.]+[KMGTP]?i?)\s+"
+    r"(?P<free>[\d.]+[KMGTP]?i?)\s+(?P<share>\d{1,3}%|-)\s+(?P<path>/\S*)$"
 )
 DF_UNITS = {
     "Size": 1,
@@ -52,9 +51,9 @@ PURPOSES = {"/dev/shm": "shared memory", "/tmp": "temporary", "/home": "home", "
 def _disks(paste: Paste) -> Iterator[Piece]:
     unit = ""
     for line in paste.lines:
-        if header := DF_HEADER.match(line.text):
+        if line.text.startswith("Filesystem") and (header := re.match(DF_HEADER, line.text)):
             unit = header["unit"]
-        elif unit and (row := DF_ROW.match(line.text)):
+        elif unit and (row := re.match(DF_ROW, line.text)):
             path = row["path"]
             purpose = PURPOSES.get(path) or ("home" if re.match(r"/home/[^/]+$", path) else "")
             if not purpose:
@@ -71,19 +70,19 @@ def _disks(paste: Paste) -> Iterator[Piece]:
             unit = ""
 
 
-FREE_HEADER = re.compile(r"^\s+total\s+used\s+free\s+shared\s+buff/cache\s+available")
-FREE_ROW = re.compile(r"^(?P<kind>Mem|Swap):\s+(?P<sizes>\S.{3,120})$")
+FREE_HEADER = r"^\s+total\s+used\s+free\s+shared\s+buff/cache\s+available"
+FREE_ROW = r"^(?P<kind>Mem|Swap):\s+(?P<sizes>\S.{3,120})$"
 FREE_OPTIONS = {"-b": 1, "-k": 2**10, "-m": 2**20, "-g": 2**30}
 
 
 def _memory(paste: Paste) -> Iterator[Piece]:
     """Read `free`: without an option it counts in KiB; what the option was is seen in the command alone."""
-    if not any(FREE_HEADER.match(line.text) for line in paste.lines):
+    if not any(re.match(FREE_HEADER, line.text) for line in paste.lines):
         return
     command = next((command.text for command in paste.commands if re.match(r"free\b", command.text)), "")
     unit = next((factor for option, factor in FREE_OPTIONS.items() if option in command), 2**10 if command else 0)
     for line in paste.lines:
-        row = FREE_ROW.match(line.text)
+        row = re.match(FREE_ROW, line.text)
         if not row:
             continue
         words = row["sizes"].split()

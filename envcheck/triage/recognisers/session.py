@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from envcheck.facts import ComputeDevice, Gpu
+from envcheck.triage.builds import build_of
 from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
-from envcheck.triage.recognisers.packages import build_of
 from envcheck.triage.rules import Values
 from envcheck.triage.text import Line
 

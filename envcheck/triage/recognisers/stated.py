@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 
 from envcheck.facts import Gpu
+from envcheck.triage.builds import build_of
 from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
-from envcheck.triage.recognisers.packages import build_of
 from envcheck.triage.recognisers.system import kernel, named_system
 from envcheck.triage.rules import Values
 
@@ -18,18 +18,39 @@ PAIR = re.compile(
 )
 VERSION = re.compile(r"v?(?P<version>\d+\.\d+(?:\.\d+)?(?:\.?(?:a|b|rc|dev|post)\d*)*(?:\+[\w.]{1,30})?)")
 YES = {"true": True, "yes": True, "false": False, "no": False}
-KEYWORDS = re.compile(
-    r"torch|tensorflow|keras|python|cuda|driver|libc|\bos\b|operating|platform|gpu|cpu|model name"
-    r"|flags|architecture|numpy|^tf\b",
-    re.IGNORECASE,
+KEYWORDS = (
+    "torch",
+    "tensorflow",
+    "tf",
+    "keras",
+    "python",
+    "cuda",
+    "driver",
+    "libc",
+    "os",
+    "operating",
+    "platform",
+    "system",
+    "gpu",
+    "cpu",
+    "graphics",
+    "model name",
+    "processor",
+    "flags",
+    "architecture",
+    "machine",
+    "nvcc",
+    "linux distro",
 )
+"""One of these stands in every key that is known."""
 
 
 def recognise(paste: Paste) -> Iterator[Piece]:
     """Yield what pairs of a known key say."""
     for line in paste.lines:
         text = line.text
-        if (":" not in text and "=" not in text and "|" not in text) or not KEYWORDS.search(text[:80]):
+        lower = text[:80].lower()
+        if not any(word in lower for word in KEYWORDS):
             continue
         found = PAIR.match(text)
         if not found:

@@ -9,15 +9,14 @@ from envcheck.triage.paste import Paste
 from envcheck.triage.pieces import Piece
 from envcheck.variables import NAMES, PREFIXES
 
-ASSIGNED = re.compile(
+ASSIGNED = (
     r"^\s*(?:export |set |setx |ENV |- |\$env:|\+ export |os\.environ\[['\"]|%env |env: )?"
     r"(?P<name>[A-Za-z][A-Z0-9a-z_]{2,60})(?:['\"]\])?"
     r"(?P<equals>\s?=\s?|: )(?P<quote>[\"']?)(?P<value>[^\"'\s][^\"'\n]{0,1500}|)(?P=quote)\s*;?$"
 )
-BEFORE_COMMAND = re.compile(r"(?<![\w./-])(?P<name>[A-Z][A-Z0-9_]{2,60})=(?P<value>[^\s\"';]{0,400})(?= +\S)")
-OPTION = re.compile(r"(?:-e|--env)[ =]\"?(?P<name>[A-Z][A-Z0-9_]{2,60})=(?P<value>[^\s\"']{0,400})")
-ECHO = re.compile(r"^echo (?:\"?\$\{?|%|\$env:)(?P<name>[A-Za-z_]{3,60})[}%]?\"?$")
-WORTH = re.compile(r"^[A-Za-z_]")
+BEFORE_COMMAND = r"(?<![\w./-])(?P<name>[A-Z][A-Z0-9_]{2,60})=(?P<value>[^\s\"';]{0,400})(?= +\S)"
+OPTION = r"(?:-e|--env)[ =]\"?(?P<name>[A-Z][A-Z0-9_]{2,60})=(?P<value>[^\s\"']{0,400})"
+ECHO = r"^echo (?:\"?\$\{?|%|\$env:)(?P<name>[A-Za-z_]{3,60})[}%]?\"?$"
 
 
 def matters(name: str) -> bool:
@@ -31,14 +30,14 @@ def recognise(paste: Paste) -> Iterator[Piece]:
         text = line.text
         if "=" not in text and ": " not in text:
             continue
-        found = ASSIGNED.match(text)
+        found = re.match(ASSIGNED, text)
         if found and matters(found["name"]) and (found["equals"] != ": " or found["name"].isupper()):
             yield from _piece(found["name"], found["value"].strip(), line.source)
     for command in paste.commands:
-        for found in [*BEFORE_COMMAND.finditer(command.text), *OPTION.finditer(command.text)]:
+        for found in [*re.finditer(BEFORE_COMMAND, command.text), *re.finditer(OPTION, command.text)]:
             if matters(found["name"]):
                 yield from _piece(found["name"], found["value"], command.source)
-        asked = ECHO.match(command.text)
+        asked = re.match(ECHO, command.text)
         if asked and matters(asked["name"]) and command.output:
             yield from _piece(asked["name"], command.output[0].text.strip()[:1500], command.output[0].source)
 
