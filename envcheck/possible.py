@@ -449,11 +449,19 @@ def _has_yum_alone(platform: Platform) -> bool:
 
 
 def in_powershell(command: str) -> list[str]:
-    """Return a POSIX shell's line as lines for PowerShell, where it sets or unsets variables; others as they are."""
+    """Return a POSIX shell's line as lines for PowerShell: variables and environments; others as they are."""
     words = words_of(command)
     if words[:1] == ["export"]:
         pairs = [word.partition("=") for word in words[1:]]
         return [f"$env:{name} = '{value}'" for name, _, value in pairs]
     if words[:1] == ["unset"]:
         return [f"Remove-Item Env:{name}" for name in words[1:]]
-    return [command]
+    if words[:1] in (
+        [
+            ".",
+        ],
+        ["source"],
+    ) and words[1:2] == [".venv/bin/activate"]:
+        return [r".venv\Scripts\Activate.ps1"]
+    command = re.sub(r"^python3 -m venv\b", "py -m venv", command)
+    return [re.sub(r"^(\S+)/bin/python\b", lambda found: found[1] + r"\Scripts\python", command)]

@@ -87,6 +87,11 @@ def test_variables_are_set_the_way_of_powershell_on_windows() -> None:
     assert {remedy.shell for remedy in fitted} == {"powershell"}
 
 
+def test_environments_are_made_the_way_of_windows_there() -> None:
+    (remedy,) = fitting([cures.new_environment()], Facts(platform=Platform(system="Windows", distribution="windows")))
+    assert remedy.commands == ["py -m venv .venv", r".venv\Scripts\python -m pip install -r requirements.txt"]
+
+
 def test_a_torch_that_the_driver_cannot_run_gives_way_to_one_that_it_can() -> None:
     facts = Facts(platform=linux(), python=venv(), nvml=gpu("8.0", "470.256.02"))
     (remedy,) = fitting([pip("torch==2.6.0")], facts)
