@@ -897,7 +897,7 @@ class Pasted(Group, frozen=True, kw_only=True):
     """What was recognised in pasted text, and where it is at odds with itself; None on a machine that was examined.
 
     Attributes:
-        formats: kinds of output that were recognised, such as `nvidia-smi`.
+        formats: recognisers that found something, such as `nvidia_smi`, the most trusted first.
         contradictions: facts of which the paste says two things.
     """
 

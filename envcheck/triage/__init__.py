@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from envcheck.facts import Facts, Message, Messages
+from envcheck.facts import Facts, Message, Messages, Pasted
 from envcheck.triage.merge import merged
 from envcheck.triage.paste import paste_of
 from envcheck.triage.recognisers import RECOGNISERS
@@ -37,14 +37,22 @@ def facts_from(documents: list[tuple[str, bytes]]) -> Facts:
         if report is None
         for line in lines_of(name, content)
     ]
-    facts = merged(pieces_in(lines), [report for report in saved if report is not None])
     found = _messages(lines)
-    if not found:
-        return facts
-    known = facts.messages.found if facts.messages and facts.messages.found else []
+    pieces = pieces_in(lines)
+    kept = [report for report in saved if report is not None]
+    if not found and not kept and set(pieces) <= {"hints"}:
+        # The form of a path alone is nothing that could be judged; a paste of which nothing is known is not healthy.
+        return Facts()
+    facts = merged([piece for group in pieces.values() for piece in group], kept)
     import msgspec  # noqa: PLC0415 - loaded by then
 
-    return msgspec.structs.replace(facts, messages=Messages(found=[*known, *found]))
+    contradictions = facts.pasted.contradictions if facts.pasted else None
+    known = facts.messages.found if facts.messages and facts.messages.found else []
+    return msgspec.structs.replace(
+        facts,
+        messages=Messages(found=[*known, *found]) if known or found else facts.messages,
+        pasted=Pasted(formats=list(pieces), contradictions=contradictions) if pieces or contradictions else None,
+    )
 
 
 def messages_in(text: str, source: str) -> list[Message]:
@@ -58,16 +66,19 @@ def messages_in(text: str, source: str) -> list[Message]:
     return _messages([Line(line.text, source, line.stamp) for line in lines])
 
 
-def pieces_in(lines: Sequence[Line]) -> list[Piece]:
-    """Return what the recognisers make of lines."""
+def pieces_in(lines: Sequence[Line]) -> dict[str, list[Piece]]:
+    """Return what the recognisers make of lines: format → pieces, in order of authority."""
     paste = paste_of(lines)
-    pieces: list[Piece] = []
+    pieces: dict[str, list[Piece]] = {}
     for name, literals in RECOGNISERS:
         if any(literal in paste.whole for literal in literals):
             recogniser = importlib.import_module(f"envcheck.triage.recognisers.{name}")
+            found: list[Piece] = []
             # One that breaks on a paste that nobody thought of harms no other.
             with contextlib.suppress(Exception):
-                pieces += recogniser.recognise(paste)
+                found.extend(recogniser.recognise(paste))
+            if found:
+                pieces[name] = found
     return pieces
 
 

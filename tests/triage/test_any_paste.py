@@ -185,6 +185,17 @@ def test_json_that_is_no_report_is_read_as_text() -> None:
     assert facts_from([("x", b'{"schema_version": 1, "facts": 3}')]) == Facts()
 
 
+def test_a_paste_of_which_nothing_is_known_is_not_called_healthy() -> None:
+    assert facts_from([("x", b"see /home/u/notes.txt and /etc/hosts")]) == Facts()
+
+
+def test_what_was_recognised_is_told() -> None:
+    pasted = facts_from([("x", b"No devices were found\nglibc 2.31")]).pasted
+    assert pasted is not None
+    assert pasted.formats is not None
+    assert pasted.formats[0] == "nvidia_smi"
+
+
 def test_nothing_is_recognised_in_nothing() -> None:
     assert facts_from([]) == Facts()
     assert facts_from([("empty", b"")]) == Facts()
