@@ -166,6 +166,14 @@ def recovery_action(action: int | str | None) -> RecoveryAction | None:
     return next((row for row in _recovery_actions() if row.name.casefold() == wanted), None)
 
 
+def pci_address(text: str) -> str:
+    """Return a PCI address in the kernel's form (`0000:01:00.0`) from the forms of the driver; empty for none."""
+    found = re.search(r"([0-9a-fA-F]{4,8}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})(?:\.(\d))?", text)
+    if not found:
+        return ""
+    return f"{int(found[1], 16):04x}:{found[2].lower()}:{found[3].lower()}.{found[4] or '0'}"
+
+
 def recognise(line: str) -> list[KernelLine]:
     """Return every kind of message that one line of a kernel log is, in the order of the table."""
     return list(recognise_all(line))

@@ -82,7 +82,7 @@ def messages(text: str, source: str) -> list[KernelMessage]:
             text=line.line.strip()[:500],
             source=source,
             time=_time(line.line),
-            device=address(line.parts.get("pci", "")),
+            device=xid.pci_address(line.parts.get("pci", "")),
             number=int(number) if number and number.isdigit() else None,
         )
     return [found[number] for number in sorted(found)][-MOST_MESSAGES:]
@@ -91,11 +91,3 @@ def messages(text: str, source: str) -> list[KernelMessage]:
 def _time(line: str) -> str:
     found = TIME.match(line)
     return next((part for part in found.groups() if part), "") if found else ""
-
-
-def address(text: str) -> str:
-    """Return a PCI address in the kernel's form (`0000:01:00.0`) from the forms of the driver; empty for none."""
-    found = re.search(r"([0-9a-fA-F]{4,8}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})(?:\.(\d))?", text)
-    if not found:
-        return ""
-    return f"{int(found[1], 16):04x}:{found[2].lower()}:{found[3].lower()}.{found[4] or '0'}"

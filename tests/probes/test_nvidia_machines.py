@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from envcheck.compat.xid import pci_address
 from envcheck.interpreter import Interpreter
 from envcheck.probe import Ended
 from envcheck.probes.accelerators import accelerators
 from envcheck.probes.driver import driver, smi_facts
-from envcheck.probes.kernel_log import FAILED, address, kernel_log, messages
+from envcheck.probes.kernel_log import FAILED, kernel_log, messages
 from envcheck.probes.nvml import nvml
 from envcheck.probes.pci import pci
 from envcheck.probes.toolkits import toolkits
@@ -357,7 +358,7 @@ def test_a_restricted_log_is_not_even_asked_for() -> None:
     ],
 )
 def test_addresses_of_the_log_take_the_kernels_form(text: str, expected: str) -> None:
-    assert address(text) == expected
+    assert pci_address(text) == expected
 
 
 def test_a_long_log_keeps_its_newest_lines() -> None:

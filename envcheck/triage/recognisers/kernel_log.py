@@ -34,7 +34,7 @@ def recognise(paste: Paste) -> Iterator[Piece]:
             text=pasted.text.strip()[:500],
             source=pasted.source,
             time=_time(pasted.stamp),
-            device=address(line.parts.get("pci", "")),
+            device=xid.pci_address(line.parts.get("pci", "")),
             number=int(number) if number and number.isdigit() else None,
         )
     if found:
@@ -48,11 +48,3 @@ def recognise(paste: Paste) -> Iterator[Piece]:
 def _time(stamp: str) -> str:
     found = re.search(TIME, stamp)
     return next((part for part in found.groups() if part), "") if found else ""
-
-
-def address(text: str) -> str:
-    """Return a PCI address in the kernel's form (`0000:01:00.0`) from the forms of the driver; empty for none."""
-    found = re.search(r"([0-9a-fA-F]{4,8}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})(?:\.(\d))?", text)
-    if not found:
-        return ""
-    return f"{int(found[1], 16):04x}:{found[2].lower()}:{found[3].lower()}.{found[4] or '0'}"
