@@ -879,7 +879,7 @@ class Contradiction(msgspec.Struct, frozen=True, kw_only=True):
     """Two places of a paste that say different things of one fact; the first was taken.
 
     Attributes:
-        fact: such as `driver.smi_driver_version`.
+        fact: such as `nvml.driver_version`.
         value: what was taken.
         source: where it stands.
         other_value: what was left out.

@@ -42,11 +42,10 @@ COMPARED = {
     "platform.machine",
     "python.version",
     "driver.module_version",
-    "driver.smi_driver_version",
-    "driver.smi_cuda_version",
     "driver.smi_state",
     "driver.module_loaded",
     "nvml.driver_version",
+    "nvml.cuda_version",
     "torch.version",
     "torch.cuda",
     "tensorflow.version",
@@ -197,6 +196,8 @@ def _note(
 ) -> None:
     agree = value in {other, ""} or other == "" or _says_more(value, other) or _says_more(other, value)
     if fact in COMPARED and not agree and len(contradictions) < MOST_CONTRADICTIONS:
-        contradictions.append(
-            Contradiction(fact=fact, value=str(value), source=source, other_value=str(other), other_source=other_source)
+        contradiction = Contradiction(
+            fact=fact, value=str(value), source=source, other_value=str(other), other_source=other_source
         )
+        if contradiction not in contradictions:
+            contradictions.append(contradiction)

@@ -80,14 +80,16 @@ def _table(lines: Sequence[Line]) -> Iterator[Piece]:
         if "|" not in text:
             continue
         if found := re.search(FIRST_ROW, text):
-            current, source = int(found["index"]), source or line.source
-            gpus.setdefault(current, _first(found))
-        elif gpus and (found := re.search(SECOND_ROW, text)):
+            index, source = int(found["index"]), source or line.source
+            # Of two tables the first counts, whole.
+            current = index if index not in gpus else -1
+            gpus.setdefault(index, _first(found))
+        elif current in gpus and (found := re.search(SECOND_ROW, text)):
             gpus[current] = _second(gpus[current], found)
-        elif gpus and (found := re.search(MIG_ROW, text)):
+        elif current in gpus and (found := re.search(MIG_ROW, text)):
             mig = {"Enabled": True, "Disabled": False}.get(found["mig"])
             gpus[current] = msgspec.structs.replace(gpus[current], mig_enabled=mig)
-        elif found := re.search(PROCESS, text):
+        elif current >= 0 and (found := re.search(PROCESS, text)):
             processes.setdefault(int(found["gpu"]), []).append(_process(found))
         elif "rocesses" in text:
             ended = bool(gpus)

@@ -151,6 +151,13 @@ def test_each_way_in_which_nvidia_smi_fails_is_the_state_that_nvml_would_give(te
     assert known.driver.smi_state == "failed"
 
 
+def test_of_two_tables_the_first_counts_whole() -> None:
+    later = WIDE.replace("40000MiB", "    1MiB").replace("48121", "99999")
+    first, _ = gpus(WIDE + later)
+    assert first.memory_used_bytes == 40000 * MEBIBYTE
+    assert [process.process_id for process in first.processes or []] == [48121]
+
+
 def test_a_failure_counts_more_than_a_table_from_better_days_and_the_contradiction_is_shown() -> None:
     known = facts(f"{WIDE}\n$ nvidia-smi\nFailed to initialize NVML: Driver/library version mismatch\n")
     assert known.driver is not None
