@@ -441,8 +441,8 @@ def _summary(
         return findings[0].title
     if verdict is Verdict.UNKNOWN:
         return not_examined[0] if not_examined else "something that was required could not be examined"
-    what = f"all {len(requirements)} requirements hold; " if len(requirements) > 1 else ""
-    what = "the requirement holds; " if len(requirements) == 1 else what
+    holding = sum(requirement.state == "holds" for requirement in requirements)
+    what = f"{holding} of {len(requirements)} requirements hold; " if requirements else ""
     what += describe(facts)
     if quick:
         what += " (quick: frameworks were not imported)"

@@ -286,7 +286,7 @@ def framework_build_matches_accelerator(facts: Facts, intent: Intent) -> Iterato
                 *(seen(framework, "accelerator") or seen(framework, "distribution", "metadata_version")),
                 *(Evidence(f"{gpu.name}", "NVML") for gpu in working_gpus(facts)[:2]),
             ],
-            explains=[f"{name}-sees-gpu", f"{name}-computes"],
+            explains=[f"{name}-sees-gpu", f"{name}-computes", "required-accelerator-computes"],
             remedies=[remedy] if remedy else _windows_tensorflow(framework, facts) or _no_build(framework),
             links=guides(framework),
         )
@@ -362,7 +362,7 @@ def cudnn_supports_the_gpu(facts: Facts) -> Iterator[Finding]:
                     "table: cuDNN support matrix",
                 ),
             ],
-            explains=[f"{framework.name}-computes"],
+            explains=[f"{framework.name}-computes", "required-accelerator-computes"],
             remedies=[remedy] if remedy else [],
             links=["https://docs.nvidia.com/deeplearning/cudnn/backend/latest/reference/support-matrix.html"],
         )

@@ -53,7 +53,7 @@ def required_gpu_present(pci: Pci, facts: Facts, intent: Intent) -> Iterator[Fin
             Evidence(f"display and accelerator devices: {others or 'none'}", pci.sources.get("devices", "")),
             *([Evidence(f"virtual machine: {machine}", "platform")] if machine else []),
         ],
-        explains=FRAMEWORK_GPU_UNUSABLE,
+        explains=["required-gpu-properties-hold", *FRAMEWORK_GPU_UNUSABLE],
         remedies=[
             Remedy(
                 action="Pass a GPU through to this virtual machine, or choose an instance type that has one"

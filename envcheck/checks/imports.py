@@ -105,6 +105,8 @@ def judged(name: str, framework: Framework, facts: Facts) -> Iterator[Finding]:
         remedies=remedies(name, framework, first, facts),
         detail=f"It may also be {'; or '.join(others)}." if others else "",
         explains=[
+            "required-framework-imports",
+            "required-accelerator-computes",
             f"{name}-sees-gpu",
             f"{name}-computes",
             *(["keras-imports"] if name == "tensorflow" else []),

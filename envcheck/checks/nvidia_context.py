@@ -28,7 +28,7 @@ GPU_UNUSABLE = [
     "nvml-answers",
     "nvidia-smi-answers",
     "gpus-on-bus-are-reported",
-    "required-gpu-present",
+    "required-gpu-*",
     "device-nodes-exist",
     "torch-sees-gpu",
     "tensorflow-sees-gpu",

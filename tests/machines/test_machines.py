@@ -16,6 +16,8 @@ RECORDINGS = sorted(HERE.glob("*.json"))
 
 ANSWERS = {
     "address-space-limited": "cgroup-limit",
+    "vm-h200-masked": "visible-devices-masked",
+    "vm-h200-memory-taken": "gpu-in-use",
     "base-interpreter-gone": "virtualenv-broken",
     "cpu-quota-half-a-core": "thread-oversubscription",
     "cudnn-files-gone": "broken-install",
