@@ -267,6 +267,10 @@ def _hear(*, as_json: bool) -> Callable[[str], None]:
 
 
 def _json(answer: dict[str, object]) -> None:
+    import json
+
     import msgspec
 
-    output.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+    text = json.dumps(msgspec.to_builtins(answer), indent=2, ensure_ascii=False)
+    # A name on this machine that is no UTF-8 is held as half characters, for each of which a question mark stands.
+    output.write(output.tidied(text.encode("utf-8", "replace").decode()))

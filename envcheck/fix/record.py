@@ -7,6 +7,7 @@ undone too.
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import time
@@ -101,7 +102,8 @@ def write(path: pathlib.Path, record: Record) -> None:
     draft = path.with_suffix(".draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+        # The standard library's JSON keeps a folder's name that is no UTF-8, half characters and all.
+        file.write(json.dumps(msgspec.to_builtins(record), indent=1).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
@@ -116,8 +118,8 @@ def latest(python: Python) -> tuple[pathlib.Path, Record] | None:
     for folder in folders(python):
         for path in folder.glob("*.json") if folder.is_dir() else []:
             try:
-                record = msgspec.json.decode(path.read_bytes(), type=Record)
-            except (OSError, msgspec.DecodeError):
+                record = msgspec.convert(json.loads(path.read_bytes()), Record)
+            except (OSError, ValueError, msgspec.ValidationError):
                 continue
             same = os.path.realpath(record.prefix) == os.path.realpath(python.prefix or "")
             if same and record.format <= FORMAT and not record.undone and (record.copy or changed(record)):

@@ -36,6 +36,14 @@ def test_the_record_is_readable_by_its_user_alone_and_found_again(tmp_path, monk
     assert record.latest(python) is None
 
 
+def test_an_environment_in_a_folder_whose_name_is_no_utf_8_has_a_record_too(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    python = python_in(tmp_path / "caf\udce9")
+    path, written = record.new(python, [])
+    record.write(path, msgspec.structs.replace(written, after=["numpy==2.0"]))
+    assert record.latest(python)[1].prefix == str(tmp_path / "caf\udce9")
+
+
 def test_where_the_state_folder_cannot_be_written_the_record_lies_in_the_environment(tmp_path, monkeypatch) -> None:
     (tmp_path / "state").write_text("a file where a folder should be")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
