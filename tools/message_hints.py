@@ -31,6 +31,11 @@ WIDEST = 1600
 MOST = 60_000
 """Alternatives beyond which an expression is refused."""
 
+MOST_GROUPS = 20
+MOST_BLANKS = 60
+MOST_CHARACTERS = 120
+"""How often a group, a blank and a character are repeated at most where the table sets no bound."""
+
 SHORTEST = 3
 FEW = 3
 
@@ -55,7 +60,28 @@ def parts_of(pattern: str, given: Sequence[str]) -> list[dict[str, Any]]:
     """
     if not pattern:
         return [{"pattern": "", "hints": [[hint, 0, 0] for hint in given]}]
-    return [{"pattern": part, "hints": _hints(part, given)} for part in _split(pattern)]
+    return [{"pattern": part, "hints": _hints(part, given)} for part in _split(_bounded(pattern))]
+
+
+def _bounded(pattern: str) -> str:
+    """Return a pattern whose repeats all have an end, so that what it costs has one, too."""
+    parts, index, atom = [], 0, ""
+    while index < len(pattern):
+        character = pattern[index]
+        if character == "\\":
+            atom = pattern[index : index + 2]
+        elif character == "[":
+            atom = pattern[index : _class_end(pattern, index) + 1]
+        elif character in "*+" and atom != "(":
+            most = MOST_GROUPS if atom == ")" else MOST_BLANKS if atom in {r"\s", " "} else MOST_CHARACTERS
+            parts.append(f"{{{0 if character == '*' else 1},{most}}}")
+            index += 1
+            continue
+        else:
+            atom = character
+        parts.append(atom)
+        index += len(atom)
+    return "".join(parts)
 
 
 def _hints(pattern: str, given: Sequence[str]) -> list[list[Any]]:

@@ -62,7 +62,7 @@ def recognise(lines: Sequence[str], sources: Sequence[str]) -> list[Message]:
         starts.append(starts[-1] + len(line) + 1)
     found: list[tuple[int, Message]] = []
     for row in families().values():
-        for begin, end, values in _places(row, text, flat_lower):
+        for begin, end, values in places(row, text, flat_lower):
             first = bisect.bisect_right(starts, begin) - 1
             last = max(first, bisect.bisect_right(starts, max(begin, end - 1)) - 1)
             shown = "\n".join(line.strip() for line in lines[first : last + 1])[:TEXT_LIMIT]
@@ -71,8 +71,14 @@ def recognise(lines: Sequence[str], sources: Sequence[str]) -> list[Message]:
     return [message for _, message in found]
 
 
-def _places(row: Family, text: str, flat_lower: str) -> list[tuple[int, int, dict[str, str]]]:
-    """Return where a family's texts stand: begin, end, and what they name."""
+def places(row: Family, text: str, flat_lower: str) -> list[tuple[int, int, dict[str, str]]]:
+    """Return where a family's texts stand: begin, end, and what they name.
+
+    Args:
+        row: the family.
+        text: lines joined by line ends.
+        flat_lower: the same in lower case, with blanks for line ends.
+    """
     places: dict[object, tuple[int, int, dict[str, str]]] = {}
     for part in row.parts:
         for hint, before, after in part.hints:

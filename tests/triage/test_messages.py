@@ -119,6 +119,15 @@ def test_a_cause_that_explains_another_takes_its_place() -> None:
     assert "driver-not-loaded" not in [answer.cause for answer in found]
 
 
+@pytest.mark.timeout(60)
+def test_text_that_repeats_the_words_of_a_family_does_not_stop_the_reader() -> None:
+    for row in table.families().values():
+        for part in row.parts:
+            for hint, _, _ in part.hints:
+                text = (hint + "a") * 40
+                recognise.places(row, text, text.lower())
+
+
 def test_a_live_error_and_a_pasted_one_get_the_same_families() -> None:
     text = "OMP: Error #15: Initializing libiomp5md.dll, but found libomp.dll already initialized."
     live = {message.family for message in triage.messages_in(text, "import torch")}
