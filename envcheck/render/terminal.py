@@ -176,7 +176,8 @@ def summary_rows(facts: Facts) -> list[tuple[str, str]]:
         free = f", {gibibytes(memory.available_bytes)} available" if memory.available_bytes is not None else ""
         rows.append(("memory", f"{gibibytes(memory.total_bytes)}{limit}{free}"))
     if facts.nvml and facts.nvml.state == "ok":
-        rows.append(("driver", f"{facts.nvml.driver_version}, runs CUDA up to {facts.nvml.cuda_version}"))
+        runs = f", runs CUDA up to {facts.nvml.cuda_version}" if facts.nvml.cuda_version else ""
+        rows.append(("driver", f"{facts.nvml.driver_version or 'version not known'}{runs}"))
         for gpu in facts.nvml.gpus or []:
             used = (
                 f", {gibibytes(gpu.memory_free_bytes)} of {gibibytes(gpu.memory_total_bytes)} free"
