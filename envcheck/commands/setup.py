@@ -51,7 +51,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     accelerator: Literal["auto", "cpu", "cuda", "rocm", "mps"]
     python: str | None
     extras: tuple[str, ...]
-    backend: str | None
+    keras_backend: str | None
+    installer: Literal["uv", "conda"] | None
     name: str
     directory: str
     no_project: bool
@@ -99,7 +100,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     type=click.Choice(["jupyter", "vision", "audio", "nlp"]),
     help="What else to have; repeatable.",
 )
-@click.option("--backend", type=click.Choice(["tensorflow", "torch"]), help="What Keras computes with.")
+@click.option("--keras-backend", type=click.Choice(["tensorflow", "torch"]), help="What Keras computes with.")
+@click.option(
+    "--installer",
+    type=click.Choice(["uv", "conda"]),
+    help="Who makes the environment; conda is conda, mamba or micromamba.  [default: conda where the project has an "
+    "environment.yml and one of the three is here, else uv]",
+)
 @click.option("--name", default="venv", show_default=True, help="venv is ./.venv, all others lie in .envs.")
 @click.option(
     "--directory",
@@ -180,17 +187,28 @@ def make(place: Place, options: Options, system: Live) -> int:
     from envcheck.plan import Refusal, plan
 
     configuration = pip_configuration.read(system)
-    places = uv.Places(configuration=configuration, wheelhouse=options.wheelhouse or "", offline=options.offline)
+    maker, specification = conda_of(options, place, system)
+    places = uv.Places(
+        configuration=configuration,
+        wheelhouse=options.wheelhouse or "",
+        offline=options.offline,
+        conda=maker,
+        specification=specification,
+    )
     wish = wish_of(options, place, places, system)
     machine = machine_here(options, places, system)
     index = options.pytorch_index or pytorch_index(places)
-    planned = plan(wish, with_own_python(machine), index)
-    if python_matters(planned, machine):
+    planned = plan(wish, machine if places.conda else with_own_python(machine), index)
+    if not places.conda and python_matters(planned, machine):
         # Asking every interpreter of the machine for its version takes seconds, so it is done only where it decides.
         planned = plan(wish, msgspec.structs.replace(machine, pythons=installed_pythons(options, system)), index)
     if isinstance(planned, Refusal):
         write(planned, page.refusal_page(planned, width=output.width(), verbose=options.verbose), options)
         return 1
+    if places.conda:
+        brought = f"{Path(places.conda).name} brings Python {planned.python.series}"
+        python = msgspec.structs.replace(planned.python, why=brought)
+        planned = msgspec.structs.replace(planned, python=python)
     if options.dry_run:
         return show(planned, place, places, options, system)
     if options.download:
@@ -200,9 +218,25 @@ def make(place: Place, options: Options, system: Live) -> int:
     return carry_out(planned, place, places, options, system)
 
 
+def conda_of(options: Options, place: Place, system: Live) -> tuple[str, str]:
+    """Return the conda that makes the environment, and the environment.yml that it reads; empty where uv makes it."""
+    from envcheck.install import conda
+
+    specification = "" if options.no_project else conda.specification(system, place.directory)
+    if options.installer == "uv" or (options.installer is None and not specification):
+        return "", ""
+    program = conda.program(system)
+    if program is None and options.installer == "conda":
+        raise click.UsageError("There is no conda, mamba or micromamba on PATH.")
+    if program and named_program(options):
+        raise click.UsageError("conda brings its own Python: give --python a version, or --installer uv")
+    return (program, specification) if program else ("", "")
+
+
 def wish_of(options: Options, place: Place, places: Places, system: Live) -> Wish:
     """Return the wish: the command line, what the project requires, and the limits of the user's pip."""
     from envcheck import wish as wishes
+    from envcheck.install import conda
 
     if not options.frameworks:
         raise click.UsageError("What is it to train with? --framework tf, torch or keras")
@@ -212,20 +246,21 @@ def wish_of(options: Options, place: Place, places: Places, system: Live) -> Wis
         raise click.UsageError("--framework names one framework twice")
     if options.generation is not None:
         raise click.UsageError("--generation is for --rollback")
-    if options.backend and "keras" not in names:
-        raise click.UsageError("--backend is for --framework keras")
+    if options.keras_backend and "keras" not in names:
+        raise click.UsageError("--keras-backend is for --framework keras")
     project = wishes.Project() if options.no_project else wishes.project(system, str(place.directory))
     limits = list(project.constraints)
     for path in places.configuration.constraints:
         limits += wishes.requirements_file(system, path)[0]
     python = wishes.python(options.python) if options.python and not named_program(options) else ""
+    specified = conda.python_of(system, places.specification) if places.specification and not options.python else ""
     return wishes.Wish(
         frameworks=frameworks,
         accelerator=options.accelerator,
-        python=python if options.python else project.requires_python,
-        python_source="--python" if options.python else "requires-python of pyproject.toml",
+        python=python or specified or project.requires_python,
+        python_source="--python" if options.python else "environment.yml" if specified else "requires-python",
         extras=options.extras,
-        backend=options.backend or "",
+        backend=options.keras_backend or "",
         requirements=project.requirements,
         listed=project.listed,
         constraints=tuple(limits),
@@ -264,7 +299,8 @@ def machine_here(options: Options, places: Places, system: Live) -> Machine:
     return msgspec.structs.replace(
         machine,
         pythons=installed_pythons(options, system) if named_program(options) else (),
-        downloads_python=not options.offline and system.getenv("UV_PYTHON_DOWNLOADS") != "never",
+        downloads_python=not options.offline
+        and (bool(places.conda) or system.getenv("UV_PYTHON_DOWNLOADS") != "never"),
         held=tuple(held),
         held_only=options.offline and bool(held),
     )
@@ -355,7 +391,8 @@ def show(plan: Plan, place: Place, places: Places, options: Options, system: Liv
 
     number = generations.next_number(place)
     program = uv.program() or "uv"
-    commands = uv.commands(plan, place.generation(number), place.record(number), program, options.name)
+    folders = (place.generation(number), place.record(number))
+    commands = uv.commands(plan, *folders, program, options.name, places)
     variables = uv.variables(places, system)
     text = page.plan_page(plan, width=output.width(), verbose=options.verbose)
     write(

@@ -133,14 +133,14 @@ def _build_locked(request: Request, system: System, listen: Listener, program: s
     clock = _Clock(request.deadline)
     try:
         _prepare(place, number, plan)
-        for command in uv.commands(plan, environment, record, program, _prompt(place)):
+        for command in uv.commands(plan, environment, record, program, _prompt(place), request.places):
             with clock.step(command.step):
                 _carry_out(command, request, system, listen, clock)
         with clock.step("verify"):
             _make_keras_default(environment, plan)
             verified = verify(
                 plan,
-                uv.interpreter_of(environment),
+                uv.interpreter_of(environment, request.places),
                 train=request.train,
                 listen=lambda line: listen("verify", line),
             )

@@ -227,7 +227,18 @@ DAMAGED = (
     r"the wheel[^`]*`|failed to download `)\s*([^\s`]+)(?=.*(?:bad |invalid|unexpected end|eof|crc|corrupt|size))"
 )
 
+CHANNEL = r"(?:UnavailableInvalidChannel|CondaHTTPError|CondaSSLError).*?(?:channel|url:?) <?([^\s>]+)"
+
 CUT = r"connection refused|dns error|connect error|connection reset|network is unreachable"
+
+
+def _conda_absent(found: re.Match[str], _: str, __: Plan) -> Said:
+    return f"conda's channels do not have {found[1]}", "another --python, or a channel that has it in .condarc"
+
+
+def _channel(found: re.Match[str], _: str, __: Plan) -> Said:
+    return f"conda's channel {found[1]} cannot be used", "another channel in .condarc or environment.yml"
+
 
 Explain: TypeAlias = Callable[["re.Match[str]", str, Plan], Said]
 
@@ -245,6 +256,12 @@ RULES: tuple[tuple[str, str, Explain], ...] = (
         "wheel-damaged",
         DAMAGED,
         _archive,
+    ),
+    ("channel-lacks", r"PackagesNotFoundError.*?- ([^ ]+)", _conda_absent),
+    (
+        "channel-unusable",
+        r"(?:UnavailableInvalidChannel|CondaHTTPError|CondaSSLError).*?(?:channel|url:?) <?([^\s>]+)",
+        _channel,
     ),
     ("index-slow", r"timed out|timeout|request or response body error", _slow),
     (
@@ -269,4 +286,4 @@ RULES: tuple[tuple[str, str, Explain], ...] = (
     ("no-wheel", r"because ([\w.\-=\[\]+]+) has no wheels with a matching", _no_wheel),
     ("conflict", r"no solution found", _conflict),
 )
-"""Kind, what the installer says (uv 0.13; pip 23 to 26 while downloading), and how it is explained; the first that is found counts."""
+"""Kind, what the installer says (uv 0.13; pip 23 to 26; conda 24.7), and how it is explained; the first that fits."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from envcheck.install import conda
 from envcheck.install.pip_configuration import PipConfiguration, uv_variables
 from envcheck.plan import Plan, Wanted
 from envcheck.system import System
@@ -27,11 +28,18 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         configuration: what the user's pip is configured with.
         wheelhouse: a folder of wheels beside that; empty = none.
         offline: nothing may be fetched.
+        conda: program that makes the environment; empty = uv makes it.
+        specification: the project's environment.yml, for conda.
     """
 
     configuration: PipConfiguration = PipConfiguration()
     wheelhouse: str = ""
     offline: bool = False
+    conda: str = ""
+    specification: str = ""
+
+
+PLAIN = Places()
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +135,9 @@ def _comment(text: str) -> str:
     return " ".join(text.split())
 
 
-def commands(plan: Plan, environment: Path, record: Path, uv: str, prompt: str) -> list[Command]:
+def commands(
+    plan: Plan, environment: Path, record: Path, uv: str, prompt: str, places: Places = PLAIN
+) -> list[Command]:
     """Return the commands that make an environment, in order.
 
     Args:
@@ -136,15 +146,19 @@ def commands(plan: Plan, environment: Path, record: Path, uv: str, prompt: str) 
         record: folder with project file, constraints and lock.
         uv: path of uv.
         prompt: what the shell shows while the environment is active.
+        places: who makes the environment.
     """
-    interpreter = str(interpreter_of(environment))
+    interpreter = str(interpreter_of(environment, places))
     every_index = [
         f"--index={url}" for url in dict.fromkeys(wanted.index for wanted in plan.requirements if wanted.index)
     ]
     together = [*every_index, "--index-strategy=unsafe-best-match"] if every_index else []
-    make = (uv, "venv", "--no-project", "--python", plan.python.path or plan.python.series, "--prompt", prompt)
+    make: tuple[str, ...] = (uv, "venv", "--no-project", "--python", plan.python.path or plan.python.series)
+    make = (*make, "--prompt", prompt, str(environment))
+    if places.conda:
+        make = conda.make(places.conda, environment, plan.python.series, places.specification)
     return [
-        Command(step="environment", argv=(*make, str(environment))),
+        Command(step="environment", argv=make),
         Command(
             step="solve",
             argv=(
@@ -167,6 +181,8 @@ def commands(plan: Plan, environment: Path, record: Path, uv: str, prompt: str) 
     ]
 
 
-def interpreter_of(environment: Path) -> Path:
+def interpreter_of(environment: Path, places: Places = PLAIN) -> Path:
     """Return the interpreter of an environment."""
+    if places.conda:
+        return conda.interpreter_of(environment)
     return environment / "Scripts" / "python.exe" if os.name == "nt" else environment / "bin" / "python"

@@ -84,7 +84,7 @@ def test_a_wish_that_cannot_be_fulfilled_ends_with_1_and_says_what_would_change_
         (),
         ("--list", "--rollback"),
         ("--framework", "torch", "--framework", "torch==2.1"),
-        ("--framework", "torch", "--backend", "torch"),
+        ("--framework", "torch", "--keras-backend", "torch"),
         ("--framework", "torch", "--card", "fast"),
         ("--framework", "torch", "--python", "/no/python"),
         ("--name", "../up", "--list"),
