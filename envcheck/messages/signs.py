@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from envcheck.facts import Facts, Gpu, Message
+from envcheck.facts import Facts, Gpu, Message, NvidiaDriver
 
 BYTES = {
     "": 1, "b": 1, "bytes": 1, "kib": 2**10, "kb": 2**10, "k": 2**10, "mib": 2**20, "mb": 2**20, "m": 2**20,
@@ -108,6 +108,15 @@ def _from_nvidia(facts: Facts) -> Iterator[str]:
             "fact:nouveau": driver.nouveau_loaded,
         }
         yield from (sign for sign, holds in signs.items() if holds)
+        yield from _uvm(driver)
+
+
+def _uvm(driver: NvidiaDriver) -> Iterator[str]:
+    """Find that CUDA's own module or device file is missing where the rest of the driver is there."""
+    nodes = {node.path for node in driver.device_nodes or []}
+    node_missing = "/dev/nvidiactl" in nodes and "/dev/nvidia-uvm" not in nodes
+    if driver.module_loaded is not False and (driver.uvm_loaded is False or node_missing):
+        yield "fact:uvm-missing"
 
 
 def _from_gpu(gpu: Gpu) -> Iterator[str]:
@@ -142,6 +151,22 @@ def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
     yield from _branches(facts)
     yield from _names(messages)
     yield from _wheel_platform(messages, facts)
+    yield from _ranks(messages, facts)
+
+
+def _ranks(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
+    """Compare the processes that are started on a machine with the GPUs that they may use."""
+    counts = [message.values.get("ranks", "") for message in messages if message.family == "ranks-on-a-node"]
+    ranks = max((int(count) for count in counts if count.isdigit()), default=0)
+    masks = [
+        message.values.get("value", "")
+        for message in messages
+        if message.family == "visible-devices-set" and message.values.get("variable") != "NVIDIA_VISIBLE_DEVICES"
+    ]
+    gpus = facts.nvml.gpus if facts.nvml is not None and facts.nvml.gpus_complete else None
+    visible = len([part for part in masks[-1].split(",") if part.strip()]) if masks else len(gpus or [])
+    if ranks > visible > 0:
+        yield "text:more-ranks-than-gpus"
 
 
 def _is_installed(module: str, facts: Facts) -> bool:
@@ -173,6 +198,29 @@ def _skew(messages: Sequence[Message]) -> Iterator[str]:
             versions.setdefault(item.lower(), set()).add(version)
     if any(len(found) > 1 for found in versions.values()):
         yield "text:several-versions-of-one-thing"
+    if any(_hosts_differ(message.values.get("output", "")) for message in messages):
+        yield "text:hosts-answer-differently"
+
+
+HOST = re.compile(r"^\s*\[?[A-Za-z][\w.-]{1,60}\]?\s*(?::|\||=>)\s*(?=\S)")
+"""What pdsh, clush, mpirun and the like put before each line: the host's name."""
+
+VERSION = re.compile(r"\d+(?:\.\d+)+[\w.+-]*")
+
+
+def _hosts_differ(output: str) -> bool:
+    """Tell whether hosts gave different versions in answer to one question."""
+    answers: dict[str, set[tuple[str, ...]]] = {}
+    for line in output.splitlines():
+        text = HOST.sub("", line)
+        found = tuple(VERSION.findall(text))
+        if found:
+            answers.setdefault(" ".join(VERSION.sub("", text).split()), set()).add(found)
+    # An answer that holds but versions and numbers has numbers of its own beside them.
+    shapes: dict[str, set[tuple[str, ...]]] = {}
+    for shape, versions in answers.items():
+        shapes.setdefault(re.sub(r"\d+", "", shape), set()).update(versions)
+    return any(len(versions) > 1 for versions in shapes.values())
 
 
 KNOWN_NAMES = [

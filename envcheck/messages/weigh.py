@@ -125,13 +125,17 @@ def answers(messages: Sequence[Message], facts: Facts | None = None) -> list[Ans
 
 def _ranked(supports: dict[str, list[Support]]) -> list[Answer]:
     heaviest = {cause: max(support.weight for support in found) for cause, found in supports.items()}
-    explained = {
-        replaced
-        for cause, found in supports.items()
-        for support in found
-        for replaced in support.replaces
-        if replaced != cause and support.weight + 25 >= heaviest.get(replaced, 0)
-    }
+    explained: set[str] = set()
+    # Heaviest first, so that of two causes that explain each other away one is left.
+    for cause in sorted(supports, key=lambda name: -heaviest[name]):
+        if cause in explained:
+            continue
+        explained |= {
+            replaced
+            for support in supports[cause]
+            for replaced in support.replaces
+            if replaced != cause and support.weight + 25 >= heaviest.get(replaced, 0)
+        }
     ranked = []
     for cause, found in supports.items():
         if cause in explained:
