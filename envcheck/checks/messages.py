@@ -134,17 +134,17 @@ def _evidence(answer: Answer) -> list[Evidence]:
     return list(seen.values())[:4]
 
 
-SYMPTOMS = ["nvml-answers", "nvidia-smi-answers", "driver-module-is-loaded"]
+SYMPTOMS = ["nvml-answers", "nvidia-smi-answers", "driver-module-is-loaded", "torch-sees-gpu", "tensorflow-sees-gpu"]
 """Checks that find that the driver does not answer, which is a consequence of each cause below."""
 
-DEEPER = dict.fromkeys([
-        "secure-boot-blocks-driver", "nouveau-loaded", "driver-dropped-gpu", "device-permission", "driver-hung",
-        "libcuda-stub-or-duplicate", "gpu-fell-off-bus", "bar-or-iommu-setting", "container-lost-gpu",
-        "container-capabilities-missing", "rootless-or-cgroup-config", "container-toolkit-missing",
-        "wsl-driver-misinstalled", "wsl-version-too-old", "kubernetes-device-plugin", "driver-library-mismatch",
-        "fabric-manager-down", "no-gpu-present", "scheduler-allocation", "container-gpu-not-requested",
-        "gpu-hardware-fault",
-    ], SYMPTOMS)  # fmt: skip
+DEEPER = dict.fromkeys((
+    "secure-boot-blocks-driver", "nouveau-loaded", "driver-dropped-gpu", "device-permission", "driver-hung",
+    "libcuda-stub-or-duplicate", "gpu-fell-off-bus", "bar-or-iommu-setting", "container-lost-gpu",
+    "container-capabilities-missing", "rootless-or-cgroup-config", "container-toolkit-missing",
+    "wsl-driver-misinstalled", "wsl-version-too-old", "kubernetes-device-plugin", "driver-library-mismatch",
+    "driver-missing", "device-nodes-missing", "visible-devices-masked", "fabric-manager-down", "no-gpu-present",
+    "scheduler-allocation", "container-gpu-not-requested", "gpu-hardware-fault",
+), SYMPTOMS)  # fmt: skip
 """A cause that the messages tell with certainty explains what those checks found."""
 
 DRIVER = "Driver and kernel"

@@ -320,6 +320,10 @@ def _branches(facts: Facts) -> Iterator[str]:
         yield "text:smi-and-driver-of-different-branches"
 
 
+SCRAPS = 0.04
+"""Share of a GPU's memory that PyTorch may hold unallocated without being called fragmented."""
+
+
 def _out_of_memory(values: dict[str, str]) -> Iterator[str]:
     """Read PyTorch's own account. Source: c10/cuda/CUDACachingAllocator.cpp, the text of its OutOfMemoryError."""
     tried, total, free = size(values.get("tried")), size(values.get("total")), size(values.get("free"))
@@ -329,7 +333,8 @@ def _out_of_memory(values: dict[str, str]) -> Iterator[str]:
         unallocated = reserved - allocated
     if tried is None:
         return
-    if unallocated is not None and unallocated >= max(tried, 100e6):
+    # A few hundredths of the memory are always between the blocks; that cannot be called fragmented.
+    if unallocated is not None and unallocated >= max(tried, 100e6, SCRAPS * (total or 0)):
         yield "text:enough-was-reserved"
     elif unallocated is not None and total and unallocated > 0.2 * total:
         yield "text:much-was-reserved"

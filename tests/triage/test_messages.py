@@ -31,7 +31,7 @@ def wrong(paste: dict[str, object]) -> str:
     if paste["cause"] == "healthy":
         right = not errors
     elif paste["cause"] == "user-code":
-        right = not errors or first == "user-code"
+        right = not errors or first in accepted
     else:
         right = first in accepted
     return (
