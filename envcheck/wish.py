@@ -164,9 +164,9 @@ def project(system: System, folder: str) -> Project:
     there = system.read(path).outcome == "ok"
     lines, limits = requirements_file(system, path) if there else ([], [])
     return Project(
-        requirements=tuple(declared),
-        listed=tuple(lines),
-        constraints=tuple(limits),
+        requirements=tuple(filter(applies, declared)),
+        listed=tuple(filter(applies, lines)),
+        constraints=tuple(filter(applies, limits)),
         files=(path,) if there else (),
         requires_python=requires_python,
     )
@@ -218,6 +218,18 @@ def requirements_file(system: System, path: str, depth: int = 0) -> tuple[list[L
             if requirement(line) is not None:
                 lines.append(line)
     return lines, limits
+
+
+def applies(line: Line) -> bool:
+    """Tell whether a line is for this platform, with any Python: which one it will be is not decided yet."""
+    found = requirement(line)
+    if found is None or found.marker is None:
+        return True
+    versions = [f"3.{minor}" for minor in range(8, 17)]
+    return any(
+        found.marker.evaluate({"python_version": version, "python_full_version": f"{version}.0"})
+        for version in versions
+    )
 
 
 def requirement(line: Line) -> Requirement | None:
