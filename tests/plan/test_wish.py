@@ -37,10 +37,11 @@ def test_a_python_is_understood_as_people_write_it(text: str, specifier: str) ->
 
 
 def test_what_a_project_requires_is_read_with_where_it_was_written() -> None:
+    required = "# first\nnumpy<2 ; python_version < '3.13'\n-r more/base.txt\n-c limits.txt\n--pre\n./local\n"
     system = machine(
         files={
             "/p/pyproject.toml": '[project]\nname = "x"\nrequires-python = ">=3.11"\ndependencies = ["torch<2.7"]\n',
-            "/p/requirements.txt": "# first\nnumpy<2 ; python_version < '3.13'\n-r more/base.txt\n-c limits.txt\n--pre\n./x\n",
+            "/p/requirements.txt": required,
             "/p/more/base.txt": "pandas==2.2.3 \\\n    --hash=sha256:00\n",
             "/p/limits.txt": "protobuf<6\n",
         }
