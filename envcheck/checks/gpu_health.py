@@ -28,6 +28,9 @@ MOST_RETIRED_PAGES = 63
 MANY_CORRECTED_ERRORS = 20_000_000
 """Corrected memory errors since the driver was loaded that are no longer ordinary (Azure health checks, DRAM)."""
 
+HELD_DOWN = 0.8
+"""Share of the usual clock or power limit below which a card counts as held down."""
+
 BUSY_PERCENT = 50
 """Use from which a GPU counts as under load: an idle one lowers clocks and links by itself."""
 
@@ -268,24 +271,39 @@ def gpu_power_limit_is_as_delivered(nvml: Nvml, facts: Facts) -> Iterator[Findin
     """The enforced power limit of a GPU is not below the one that it was delivered with.
 
     Why: a lower limit holds the clocks down for good, and no clock event reason calls it a fault. Many set it on
-    purpose, and laptops change it all the time, so that this is said and not held against the machine.
-    If not: set the limit back.
+    purpose, and laptops change it all the time, so that this is said and not held against the machine, unless a busy
+    card runs into its limit and its equals on the same machine have a higher one.
+    If not: set the limit back; where it comes back by itself, look at the power supply and its cables.
     Source: NVML API reference, nvmlDeviceGetEnforcedPowerLimit and nvmlDeviceGetPowerManagementDefaultLimit.
     """
-    for gpu in working_gpus(facts):
+    gpus = working_gpus(facts)
+    for gpu in gpus:
+        equals = [other.power_limit_watts or 0 for other in gpus if other.name and other.name == gpu.name]
         limit, default = gpu.power_limit_watts, gpu.power_limit_default_watts
-        if not limit or not default or limit > 0.95 * default or "Laptop" in (gpu.name or ""):
+        best = max(equals, default=0)
+        usual = default or best
+        if not limit or limit > 0.95 * usual or "Laptop" in (gpu.name or ""):
             continue
+        held = "SwPowerCap" in (gpu.throttle_reasons or []) and limit < HELD_DOWN * best
+        slow = gpu.clock_megahertz is None or gpu.clock_megahertz < HELD_DOWN * (gpu.clock_max_megahertz or 0)
+        than = f"its default of {usual:.0f} W" if default else f"the {usual:.0f} W of its equals"
         yield Finding(
             cause="gpu-throttled",
-            severity=Severity.NOTE,
-            confidence=Confidence.POSSIBLE,
-            title=f"The power limit of {named(gpu)} is {limit:.0f} W, below its default of {default:.0f} W",
-            evidence=[Evidence(f"power limit: {limit:.0f} W, default: {default:.0f} W", source_of(nvml))],
+            severity=Severity.WARNING if held and slow else Severity.NOTE,
+            confidence=Confidence.LIKELY if held and slow else Confidence.POSSIBLE,
+            title=f"The power limit of {named(gpu)} is {limit:.0f} W, below {than}",
+            evidence=[
+                Evidence(f"power limit: {limit:.0f} W, usual: {usual:.0f} W", source_of(nvml)),
+                *(
+                    [Evidence(f"clock: {gpu.clock_megahertz} of {gpu.clock_max_megahertz} MHz", source_of(nvml))]
+                    if held and gpu.clock_megahertz
+                    else []
+                ),
+            ],
             remedies=[
                 Remedy(
                     action="Set it back, unless it is low on purpose",
-                    commands=[f"sudo nvidia-smi -i {gpu.index} -pl {default:.0f}"],
+                    commands=[f"sudo nvidia-smi -i {gpu.index} -pl {usual:.0f}"],
                     changes="power draw and heat of the card, until the next start",
                 )
             ],

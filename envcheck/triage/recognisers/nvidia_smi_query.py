@@ -325,6 +325,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "temperature.memory": ("memory_temperature_celsius", "whole"),
     "power.draw": ("power_watts", "number"),
     "power.limit": ("power_limit_watts", "number"),
+    "enforced.power.limit": ("power_limit_watts", "number"),
+    "power.default_limit": ("power_limit_default_watts", "number"),
     "clocks.sm": ("clock_megahertz", "whole"),
     "clocks.current.sm": ("clock_megahertz", "whole"),
     "clocks.max.sm": ("clock_max_megahertz", "whole"),
@@ -367,13 +369,17 @@ def _rows(lines: Sequence[Line]) -> Iterator[Piece]:
             continue
         cells = [cell.strip() for cell in text.split(",")]
         plain = [re.sub(r" \[[^\]]*\]$", "", cell) for cell in cells]
-        if len(plain) > 1 and sum(name in COLUMNS or name == "driver_version" for name in plain) * 2 > len(plain):
+        if len(plain) > 1 and sum(map(_is_column, plain)) * 2 > len(plain):
             fields, place, titled = plain, 0, False
             continue
         if titled or not fields or len(cells) != len(fields):
             continue
         yield from _row(fields, cells, place, line)
         place += 1
+
+
+def _is_column(name: str) -> bool:
+    return name in COLUMNS or name == "driver_version" or re.match(ROW_REASON, name) is not None
 
 
 def _row(fields: Sequence[str], cells: Sequence[str], place: int, line: Line) -> Iterator[Piece]:
