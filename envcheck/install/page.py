@@ -23,14 +23,21 @@ def plan_page(plan: Plan, *, width: int, verbose: bool) -> str:
     lines = [f"Python {plan.python.series}: {plan.python.why}"]
     for choice in plan.choices:
         lines += [_choice_line(choice), *_refused_lines(choice.refused, width, verbose=verbose)]
-    others = [wanted for wanted in plan.requirements if wanted.why not in TITLES.values()]
-    if others:
-        lines.append("and: " + ", ".join(f"{wanted.text} ({wanted.why})" for wanted in others))
+    lines += _companion_lines(plan)
     lines += [f"limit: {wanted.text} ({wanted.why})" for wanted in plan.constraints[: None if verbose else SHOWN]]
     lines += [f"also: {path}" for path in plan.files]
     lines += [f"{name}={value} is the default inside" for name, value in plan.variables.items()]
     lines += [f"note: {note}" for note in plan.notes]
     return _clean("\n".join(_wrapped(line, width) for line in lines))
+
+
+def _companion_lines(plan: Plan) -> list[str]:
+    """Return what comes beside the frameworks, one line for all that somebody wants."""
+    texts: dict[str, list[str]] = {}
+    for wanted in plan.requirements:
+        if wanted.why not in TITLES.values():
+            texts.setdefault(wanted.why, []).append(wanted.text)
+    return [f"and {', '.join(found)}: {why}" for why, found in texts.items()]
 
 
 def _choice_line(choice: Choice) -> str:
