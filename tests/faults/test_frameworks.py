@@ -115,7 +115,10 @@ def test_a_random_py_of_the_user_s_own_is_the_cause_of_the_framework_s_failure(e
     ran = doctor("--python", environment.python, cwd=here)
     assert ran.code == 1
     assert ran.first["cause"] == "shadowed-module"
-    assert [consequence["check"] for consequence in ran.first["consequences"]] == ["torch-imports"]
+    assert [consequence["check"] for consequence in ran.first["consequences"]] == [
+        "torch-imports",
+        "no-message-tells-of-a-fault-of-the-environment",
+    ]
 
 
 def test_a_virtual_environment_folder_or_a_test_folder_shadows_nothing(environment, here: pathlib.Path) -> None:
