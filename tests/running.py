@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -71,7 +72,10 @@ def start_cli(
     mark: str = "",
     **options: Any,
 ) -> subprocess.Popen[bytes]:
-    """Start envcheck and return at once; the interpreter that runs the tests runs it."""
+    """Start envcheck and return at once, as a terminal would; the interpreter that runs the tests runs it."""
+    if os.name == "posix":
+        # A shell without job control lets what it puts into the background ignore interrupts; a terminal does not.
+        options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *args], env=variables_for(env, mark or uuid.uuid4().hex), cwd=cwd, **options

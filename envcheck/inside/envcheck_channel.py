@@ -44,8 +44,9 @@ def users_path():
 
 def end(code=0):
     """Leave at once: frameworks take long to tear down, and some crash while they do."""
-    try:
-        sys.stderr.flush()
-    except Exception:
-        pass
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
     os._exit(code)

@@ -70,10 +70,18 @@ def test_a_framework_that_prints_a_megabyte_and_no_text_does_no_harm(smoke, stub
     assert "\x1b" not in ran.stdout
 
 
-def test_a_failure_is_handed_to_the_checks_of_doctor_which_name_its_cause(smoke, stub):
-    source = "raise ImportError('libcudnn.so.9: cannot open shared object file: No such file or directory')\n"
-    (first, *_) = smoke("--framework", "torch", "--json", stubs=stub(source)).result()["findings"]
-    assert first["cause"] == "cuda-libraries-missing"
+def test_a_failure_is_handed_to_the_checks_of_doctor_which_name_its_cause(smoke, tmp_path):
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    (site,) = environment.glob("[Ll]ib/**/site-packages")
+    (site / "torch").mkdir()
+    (site / "torch" / "__init__.py").write_text(
+        "raise ImportError('libcudnn.so.9: cannot open shared object file: No such file or directory')\n"
+    )
+    (site / "torch-2.9.0.dist-info").mkdir()
+    (site / "torch-2.9.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.9.0\n")
+    findings = smoke("--framework", "torch", "--json", "--python", str(environment)).result()["findings"]
+    assert findings[0]["cause"] == "cuda-libraries-missing"
 
 
 def test_terminal_escapes_and_markup_of_an_error_reach_the_page_as_text(smoke, stub):
