@@ -15,9 +15,9 @@ PYTHONS = {
     "/named/bin/python": "",
     "/active/bin/python": "",
     "/conda/bin/python": "",
-    "/work/.venv/bin/python": "",
+    "/project/.venv/bin/python": "",
 }
-ANSWERS = {"working_directory": "/work", "own_interpreter": "/own/python"}
+ANSWERS = {"working_directory": "/project", "own_interpreter": "/own/python"}
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ ANSWERS = {"working_directory": "/work", "own_interpreter": "/own/python"}
         ("/named", {}, PYTHONS, "/named/bin/python", "--python"),
         (None, {"VIRTUAL_ENV": "/active", "CONDA_PREFIX": "/conda"}, PYTHONS, "/active/bin/python", "VIRTUAL_ENV"),
         (None, {"CONDA_PREFIX": "/conda"}, PYTHONS, "/conda/bin/python", "CONDA_PREFIX"),
-        (None, {}, PYTHONS, "/work/.venv/bin/python", ".venv"),
+        (None, {}, PYTHONS, "/project/.venv/bin/python", ".venv"),
         (None, {}, {}, "/own/python", "own interpreter"),
         (None, {"VIRTUAL_ENV": "/gone"}, {}, "/gone/bin/python", "VIRTUAL_ENV"),
         ("python3.12", {}, {}, "/usr/bin/python3.12", "--python"),
-        ("sub/python", {}, {}, "/work/sub/python", "--python"),
+        ("sub/python", {}, {}, "/project/sub/python", "--python"),
     ],
 )
 def test_the_interpreter_is_chosen_in_this_order_and_says_why(
