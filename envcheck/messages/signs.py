@@ -150,6 +150,8 @@ def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
         yield "text:windows-build-without-wsl-gpu"
     yield from _branches(facts)
     yield from _names(messages)
+    if _wheel_needs_newer_glibc(messages, facts):
+        yield "text:glibc-older-than-the-wheel-needs"
     yield from _wheel_platform(messages, facts)
     yield from _ranks(messages, facts)
 
@@ -251,6 +253,23 @@ def _names(messages: Sequence[Message]) -> Iterator[str]:
             close = difflib.get_close_matches(name, KNOWN_NAMES, n=1, cutoff=0.86)
             if close and not name.startswith(close[0] + "-"):
                 yield "text:name-is-nearly-a-known-one"
+
+
+def _wheel_needs_newer_glibc(messages: Sequence[Message], facts: Facts) -> bool:
+    """Tell whether a release of torch was asked for whose wheels need glibc 2.28, on a system that has an older one.
+
+    Source: PyTorch 2.6 release notes, manylinux_2_28.
+    """
+    found = facts.platform.libc_version if facts.platform is not None else None
+    old = re.match(r"2\.(\d+)$", found or "")
+    if old is None or int(old[1]) >= 28:  # noqa: PLR2004 - the wheels' tag
+        return False
+    wanted = [
+        re.match(r"==(\d+)\.(\d+)", message.values.get("wanted", ""))
+        for message in messages
+        if message.family == "pip-framework-version-missing" and message.values.get("package", "") == "torch"
+    ]
+    return any(match and (int(match[1]), int(match[2])) >= (2, 6) for match in wanted)
 
 
 def _wheel_platform(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
