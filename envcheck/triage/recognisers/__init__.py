@@ -123,7 +123,7 @@ RECOGNISERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("toolkit", ("nvcc", "Cuda compilation", "/usr/local/cuda-", "gcc", "libcudnn", "CUDA Version ")),
-    ("pci", ("controller", "NVSwitch", "accelerators")),
+    ("pci", ("controller", "NVSwitch", "accelerators", "ideoController")),
     (
         "containers",
         (

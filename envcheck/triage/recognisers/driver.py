@@ -16,8 +16,25 @@ def recognise(paste: Paste) -> Iterator[Piece]:
     yield from apply(RULES, paste)
     yield from _modules(paste)
     yield from _dkms(paste)
+    yield from _versions(paste)
+    yield from _packaged_libraries(paste)
     yield from _nodes(paste)
     yield from _fabric_manager(paste)
+    yield from _library_files(paste)
+
+
+LIBRARY_FILE = r"(?:^|[\s/])lib(?:cuda|nvidia-ml)\.so\.(?P<version>\d{3}\.\d+(?:\.\d+)?)$"
+
+
+def _library_files(paste: Paste) -> Iterator[Piece]:
+    """Read the driver's version from the names of its libraries, where all that are listed have one version."""
+    found = [
+        (match["version"], line.source)
+        for line in paste.lines
+        if ".so." in line.text and (match := re.search(LIBRARY_FILE, line.text.rstrip()))
+    ]
+    if len({version for version, _ in found}) == 1:
+        yield Piece("driver", {"library_version": found[0][0]}, found[0][1])
 
 
 def _module(found: re.Match[str]) -> Values:
@@ -41,7 +58,9 @@ def _modules(paste: Paste) -> Iterator[Piece]:
             continue
         shown = {found["name"] for line in command.output if (found := re.match(LOADED, line.text))}
         names = asked["name"]
-        if not shown and any(line.text.strip() for line in command.output):
+        said = [line.text.strip() for line in command.output if line.text.strip()]
+        none_counted = said == ["0"] and re.search(r" -\w*c", command.text)
+        if not shown and said and not none_counted:
             continue
         for name, field in (("nvidia", "module_loaded"), ("nouveau", "nouveau_loaded")):
             if name not in shown and (names is None or name in names):
@@ -84,6 +103,49 @@ def _dkms(paste: Paste) -> Iterator[Piece]:
     elif running or all(found["kernel"] is None or found["state"] == "broken" for found, _ in rows):
         yield Piece("driver", {"module_on_disk": ""}, rows[0][1])
     yield Piece("driver", {"packages_version": rows[0][0]["version"]}, rows[0][1])
+
+
+MODINFO = r"(?:/\w+/)?modinfo (?:-F ?version |-\w+ |--field[= ]version )*nvidia(?:[-_]current)?\b"
+SYSFS = r"cat /sys/module/nvidia/version$"
+BARE_VERSION = r"^(?:version:\s+)?(?P<version>\d{3}\.\d{1,3}(?:\.\d{1,3})?)$"
+
+
+def _versions(paste: Paste) -> Iterator[Piece]:
+    """Read `modinfo nvidia`, the module that would be loaded, and /sys/module/nvidia/version, the one that is."""
+    for command in paste.commands:
+        loaded = re.match(SYSFS, command.text) is not None
+        if not loaded and not re.match(MODINFO, command.text):
+            continue
+        for line in command.output:
+            if found := re.match(BARE_VERSION, line.text.strip()):
+                if loaded:
+                    yield Piece("driver", {"module_loaded": True, "module_version": found["version"]}, line.source)
+                else:
+                    yield Piece("driver", {"module_on_disk": found["version"]}, line.source)
+                break
+
+
+LIBRARY_PACKAGE = (
+    r"^(?:[ih]i\s+(?:libcuda1|libnvidia-ml1|nvidia-smi|libnvidia-(?:compute|gl)-\d{3}(?:-server)?|nvidia-utils-\d{3}(?:-server)?)"
+    r"(?::\w+)?\s+(?:\d:)?"
+    r"|(?:nvidia-driver-(?:cuda-)?libs|nvidia-driver-cuda|libnvidia-ml|xorg-x11-drv-nvidia-(?:cuda-)?libs"
+    r"|xorg-x11-drv-nvidia-cuda)-(?:\d:)?"
+    r"|nvidia-utils )"
+    r"(?P<version>\d{3}\.\d{1,3}(?:\.\d{1,3})?)(?:-|\s|$)"
+)
+"""Packages of Debian, Ubuntu, Fedora and Arch that hold libcuda or libnvidia-ml; what is removed (`rc`) holds none."""
+
+
+def _packaged_libraries(paste: Paste) -> Iterator[Piece]:
+    """Read which version of the libraries is installed, where all packages of them are of one version."""
+    rows = [
+        (found["version"], line.source)
+        for line in paste.lines
+        if "nvidia" in line.text or "libcuda" in line.text
+        if (found := re.match(LIBRARY_PACKAGE, line.text))
+    ]
+    if len({version for version, _ in rows}) == 1:
+        yield Piece("driver", {"library_version": rows[0][0]}, rows[0][1])
 
 
 NODE = (

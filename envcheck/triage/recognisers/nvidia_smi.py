@@ -65,12 +65,22 @@ def recognise(paste: Paste) -> Iterator[Piece]:
         for line in paste.lines:
             if "ersion" in line.text:
                 yield from _versions(line)
-    yield from _table(paste.lines)
+    yield from _table(paste.lines, _shown_whole(paste))
     yield from _listed(paste)
     yield from _failures(paste)
 
 
-def _table(lines: Sequence[Line]) -> Iterator[Piece]:
+def _shown_whole(paste: Paste) -> bool:
+    """Tell whether a prompt follows the table of GPUs and its closing line: newer drivers may print no processes."""
+    for command in paste.commands[:-1]:
+        if re.fullmatch(r"(?:watch .{0,20})?nvidia-smi(?:\.exe)?", command.text):
+            shown = [line.text.strip() for line in command.output if line.text.strip()]
+            if any(re.search(FIRST_ROW, text) for text in shown):
+                return re.fullmatch(r"\+[-+=]+\+", shown[-1]) is not None
+    return False
+
+
+def _table(lines: Sequence[Line], whole: bool) -> Iterator[Piece]:
     gpus: dict[int, Gpu] = {}
     processes: dict[int, list[GpuProcess]] = {}
     source, ended = "", False
@@ -95,7 +105,7 @@ def _table(lines: Sequence[Line]) -> Iterator[Piece]:
             ended = bool(gpus)
     rows = [msgspec.structs.replace(gpu, processes=processes.get(index)) for index, gpu in gpus.items()]
     if rows:
-        yield Piece("nvml", {"gpus": rows, "gpus_complete": ended, "state": "ok"}, source)
+        yield Piece("nvml", {"gpus": rows, "gpus_complete": ended or whole, "state": "ok"}, source)
 
 
 def _versions(line: Line) -> Iterator[Piece]:
@@ -194,7 +204,7 @@ def _listed(paste: Paste) -> Iterator[Piece]:
             instances = [*(rows[-1].mig_instances or []), MigInstance(uuid=found["uuid"], name=found["name"])]
             rows[-1] = msgspec.structs.replace(rows[-1], mig_enabled=True, mig_instances=instances)
     if rows:
-        yield Piece("nvml", {"gpus": rows, "state": "ok"}, source)
+        yield Piece("nvml", {"gpus": rows, "gpus_complete": True, "state": "ok"}, source)
 
 
 def _state(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`lspci`: graphics and accelerator devices, their kernel driver and their link."""
+"""`lspci`: graphics and accelerator devices, their kernel driver and their link; Windows' list of video controllers."""
 
 from __future__ import annotations
 
@@ -57,6 +57,40 @@ def recognise(paste: Paste) -> Iterator[Piece]:
     if found_any or switches:
         values = {"devices": found_any, "complete": False, "nvswitches": switches or None}
         yield Piece("pci", values, source)
+    yield from _amd(found_any, source)
+    if not found_any:
+        yield from _windows(paste)
+
+
+COMPUTE_CARD = r"\[(?:AMD/ATI|AMD)\].{0,10}(?:Navi \d\d|Vega (?:10|20)|Arcturus|Aldebaran|Instinct)|Instinct MI\d"
+"""Names of pci.ids for AMD's cards, processors with graphics left out. Source: pci.ids; ROCm, 'System requirements'."""
+
+
+def _amd(devices: list[PciDevice], source: str) -> Iterator[Piece]:
+    names = [device.name for device in devices if device.vendor_id == "1002" and re.search(COMPUTE_CARD, device.name)]
+    if names:
+        yield Piece("accelerators", {"amd_devices": names}, source)
+
+
+def _windows(paste: Paste) -> Iterator[Piece]:
+    """Read Win32_VideoController, which names every card; the list is whole where a prompt or the end follows it."""
+    for command in paste.commands:
+        if "videocontroller" not in command.text.lower() or "|" in re.sub(r"\| ?(?:select|ft|fl|format)", "", command.text.lower()):
+            continue
+        names = [
+            name
+            for line in command.output
+            if (name := re.sub(r"^(?:Name|Caption|Description)\s*[:=]\s*", "", line.text.strip()))
+            and not re.fullmatch(r"-+|(?:Name|Caption|Description)", name)
+        ]
+        vendors = [next((number for word, number in VENDORS if word in name), "") for name in names]
+        if not names or not all(vendors):
+            continue
+        devices = [
+            PciDevice(address=f"controller {place}", vendor_id=vendor, class_code="0300", name=name[:120])
+            for place, (name, vendor) in enumerate(zip(names, vendors, strict=True))
+        ]
+        yield Piece("pci", {"devices": devices, "complete": "10de" not in vendors}, command.source)
 
 
 def _device(found: re.Match[str]) -> PciDevice:

@@ -44,6 +44,7 @@ def recognise(paste: Paste) -> Iterator[Piece]:
     yield from apply(RULES, paste)
     yield from _paths(paste)
     yield from _shadows(paste)
+    yield from _listed_shadows(paste)
 
 
 def _paths(paste: Paste) -> Iterator[Piece]:
@@ -122,6 +123,35 @@ def _shadows(paste: Paste) -> Iterator[Piece]:
             module, frame = "", path
         elif found := re.match(IMPORT, line.text):
             module = found["module"]
+
+
+LISTING = r"(?:ls|dir|ll|la|tree|Get-ChildItem|gci)(?: (?:-\w+|/\w+|\.))*$"
+"""A command that lists the working directory."""
+
+LISTED_FILE = r"(?:^|[\s./])(?P<name>\w{1,60})\.pyc?(?=\s|$)"
+
+
+def _listed_shadows(paste: Paste) -> Iterator[Piece]:
+    """Find files in a listing of the working directory that have the name of the module which an import complains of."""
+    for command in paste.commands:
+        if not re.match(LISTING, command.text):
+            continue
+        for line in command.output:
+            for found in re.finditer(LISTED_FILE, line.text):
+                name = found["name"]
+                known = name in OFTEN_SHADOWED or name in sys.stdlib_module_names
+                if known and re.search(COMPLAINT.format(name=name), paste.whole):
+                    hides = "standard library" if name in sys.stdlib_module_names else "installed package"
+                    shadow = Shadow(module=name, path=f"{name}.py", hides=hides)
+                    yield Piece("python", {"shadows": [shadow]}, line.source)
+
+
+COMPLAINT = (
+    r"(?:ImportError|AttributeError): [^\n]{{0,120}}(?<!import name )['\"]{name}['\".]"
+    r"|ModuleNotFoundError: [^\n]{{0,40}}['\"]{name}\."
+    r"|partially initialized module '{name}'"
+)
+"""Of a module that a file hides nothing says that it is missing: what it should hold is."""
 
 
 def _version(found: re.Match[str], prefix: str) -> str | None:
@@ -225,5 +255,7 @@ RULES = (
         },
     ),
     Rule("[MSC v.", r"\[MSC v\.\d{4} ", "platform", always(system="Windows", distribution="windows")),
+    # The installer of python.org names the folder of its 32-bit edition so.
+    Rule("-32", r"[Pp]ython[\\/]?[Pp]ython3\d{1,2}-32[\\/]", "python", always(bits=32)),
     Rule("PyPy", r"^\[PyPy \d", "python", always(implementation="PyPy")),
 )

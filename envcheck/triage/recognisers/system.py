@@ -24,6 +24,10 @@ def recognise(paste: Paste) -> Iterator[Piece]:
             yield Piece("platform", kernel(text), output.source)
         elif re.fullmatch(r"(?:uname -m|arch)", command.text) and re.fullmatch(MACHINES, text):
             yield Piece("platform", {"machine": text}, output.source)
+        elif re.fullmatch(r"uname -(?:sm|ms|srm|mrs)", command.text) and (
+            named := re.fullmatch(rf"(?P<system>Linux|Darwin) (?:(?P<release>\S+) )?(?P<machine>{MACHINES})", text)
+        ):
+            yield Piece("platform", {"system": named["system"], "machine": named["machine"]}, output.source)
         elif re.fullmatch(r"(?:id -nG|groups)(?: \S+)?", command.text):
             names = text.rpartition(" : ")[2].split()
             yield Piece("platform", {"user_groups": names}, output.source)
