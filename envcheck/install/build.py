@@ -205,7 +205,6 @@ def _prepare(place: Place, number: int, plan: Plan) -> None:
     generations.write_state(place, number, State(state="building", made=time.time()))
     generations.write(record / "plan.json", msgspec.json.format(msgspec.json.encode(plan)))
     generations.write(record / "pyproject.toml", uv.project_file(plan).encode())
-    generations.write(record / "constraints.txt", uv.constraints_file(plan).encode())
 
 
 SAYS = {

@@ -38,7 +38,6 @@ def fill(plan: Plan, folder: Path, places: Places, system: System, listen: Liste
         try:
             record.mkdir()
             (record / "pyproject.toml").write_text(uv.project_file(plan), "utf-8")
-            (record / "constraints.txt").write_text(uv.constraints_file(plan), "utf-8")
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FaultError(faults.of_operating_system(error, "prepare")) from error

@@ -271,6 +271,7 @@ RULES: tuple[tuple[str, str, Explain], ...] = (
     ),
     ("index-answers", r"HTTP status (?:client|server) error \((\d{3}) ([^)]*)\)", _status),
     ("index-answers", r"returned a (\d{3}) ([A-Za-z ]+?) error", _status),
+    ("index-answers", r"credentials \((\d{3}) ([A-Za-z ]+)\)", _status),
     ("index-answers", r"HTTP error (\d{3}) (?:Client|Server) Error: ([A-Za-z ]+?) for", _status),
     ("hash-mismatch", r"do not match the hashes from the requirements file.*? ([\w.\-]+==[^ ]+)", _hash),
     ("not-found", r"no matching distribution found for ([\w.\-=\[\]+]+)", _absent),
@@ -284,6 +285,7 @@ RULES: tuple[tuple[str, str, Explain], ...] = (
     ("python-too-old", r"because (?:only )?([\w.\-=\[\]+]+) requires Python ([^ ]+)", _requires_python),
     ("not-found", r"because there (?:is|are) no versions? of ([\w.\-=\[\]+]+)", _absent),
     ("no-wheel", r"because ([\w.\-=\[\]+]+) has no wheels with a matching", _no_wheel),
+    ("no-wheel", r"we only found wheels for `([^`]+)`", _no_wheel),
     ("conflict", r"no solution found", _conflict),
 )
-"""Kind, what the installer says (uv 0.13; pip 23 to 26; conda 24.7), and how it is explained; the first that fits."""
+"""Kind, what the installer says (uv 0.6 to 0.13, pip 23 to 26, conda 24.7), and how it is explained; the first that fits."""

@@ -122,11 +122,6 @@ def name_of(wanted: Wanted) -> str:
     return Requirement(wanted.text).name
 
 
-def constraints_file(plan: Plan) -> str:
-    """Return the limits on what comes along, one a line."""
-    return "".join(f"{wanted.text}  # {_comment(wanted.why)}\n" for wanted in plan.constraints)
-
-
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -143,7 +138,7 @@ def commands(
     Args:
         plan: what to make.
         environment: folder of the environment.
-        record: folder with project file, constraints and lock.
+        record: folder with project file and lock.
         uv: path of uv.
         prompt: what the shell shows while the environment is active.
         places: who makes the environment.
@@ -163,7 +158,6 @@ def commands(
             step="solve",
             argv=(
                 *(uv, "pip", "compile", "--generate-hashes", "--no-header", "--python", interpreter),
-                *("--constraint", str(record / "constraints.txt")),
                 *("--output-file", str(record / "lock.txt")),
                 *([] if is_exclusive(plan) else together),
                 *(str(record / "pyproject.toml"), *plan.files),

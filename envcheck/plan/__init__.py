@@ -80,7 +80,7 @@ def _plan_of(suite: Suite, wish: Wish, machine: Machine, pytorch_index: str) -> 
         requirements.append(Wanted(text=f"keras=={version}", why="Keras"))
         variables["KERAS_BACKEND"] = wish.backend
     extras, notes = extras_of(suite, wish, machine, pytorch_index)
-    requirements += extras
+    requirements += [*extras, *numpy_limits(suite, machine)]
     requirements += [Wanted(text=line.text, why=line.source) for line in wish.requirements]
     requirements.append(Wanted(text="pip", why="so that `pip install` inside means this environment"))
     return Plan(
@@ -88,7 +88,7 @@ def _plan_of(suite: Suite, wish: Wish, machine: Machine, pytorch_index: str) -> 
         python=python_choice(suite, wish),
         choices=tuple(choices),
         requirements=tuple(requirements),
-        constraints=numpy_limits(suite, machine) + tuple(Wanted(text=c.text, why=c.source) for c in wish.constraints),
+        constraints=tuple(Wanted(text=limit.text, why=limit.source) for limit in wish.constraints),
         files=wish.files,
         variables=variables,
         notes=(*notes_on(wish, machine, choices), *notes),

@@ -107,7 +107,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         python: its interpreter.
         choices: one a framework.
         requirements: what is installed, first the frameworks.
-        constraints: limits on what comes along.
+        constraints: limits on what comes along, which the installer reads from the files that hold them.
         files: requirements files that the installer reads itself.
         variables: environment variables that are the default inside.
         notes: what the user should know.

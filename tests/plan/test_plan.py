@@ -128,7 +128,7 @@ def test_a_project_that_requires_tensorflow_by_name_gets_that_distribution_alone
 
 def test_a_framework_built_with_numpy_1_gets_numpy_1() -> None:
     found = plan(wish("torch==2.2"), linux())
-    assert [wanted.text for wanted in found.constraints] == ["numpy<2"]
+    assert "numpy<2" in texts(found)
 
 
 def test_a_gpu_whose_driver_does_not_answer_gets_a_processor_build_and_a_note() -> None:
