@@ -287,6 +287,40 @@ def this_machine() -> Redactor:
     return Redactor(user=user, hosts=[socket.gethostname()], homes=[home, os.path.realpath(home)])
 
 
+PROMPT = (
+    r"^\W{0,4}(?:\([^)\n]{1,40}\)\s*)?\[?"
+    r"(?P<pair>[A-Za-z_][\w.-]{0,31}@[A-Za-z0-9][\w.-]{0,62})(?=[:\s~\]])"
+)
+"""The beginning of a shell's prompt, such as `(env) alice@lab-12:~$` or `[alice@lab-12 ~]$`."""
+
+
+SIGNS_OF_NAMES = r"/home/|Users[/\\]|@|\d+\.\d+\.\d+\.\d+|[0-9a-fA-F]{2}(?::[0-9a-fA-F]{0,4}){3}"
+
+
+def redactor_of_paste(text: str) -> Callable[[Any], Any] | None:
+    """Return what takes people and machines out of a report on pasted text; None where the text names none.
+
+    Names of accounts are taken out of prompts and home folders alone: an account may be called `nvidia`.
+    """
+    if not re.search(SIGNS_OF_NAMES, text):
+        return None
+    pairs = {found["pair"] for found in re.finditer(PROMPT, text, re.MULTILINE)}
+    ordinary = Redactor()
+
+    def redact(value: Any) -> Any:  # noqa: ANN401 - JSON-like
+        if isinstance(value, str):
+            for pair in pairs:
+                value = value.replace(pair, "user@host")
+            return value
+        if isinstance(value, Mapping):
+            return {key: redact(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [redact(item) for item in value]
+        return value
+
+    return lambda value: ordinary(redact(value) if pairs else value)
+
+
 def tidy(value: Any, home: str) -> Any:  # noqa: ANN401 - JSON-like
     """Return a JSON-like value in which the home folder is written `~`, for people to read; commands stay runnable."""
     if home.rstrip("/\\") in KEPT_HOMES - {"/root"}:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from envcheck.check import Check
     from envcheck.doctor import Examined
     from envcheck.intent import Intent
-    from envcheck.report import Outcome
+    from envcheck.report import Outcome, Report
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -84,7 +84,7 @@ def doctor(
     if only or skip:
         chosen_checks(only, skip)
     if pasted:
-        examined, declared = read_paste([*pasted, *files], list(required), list(mute))
+        examined, declared, nameless = read_paste([*pasted, *files], list(required), list(mute))
     else:
         progress = Progress(shown=not (as_json or quiet))
         examined, declared = look(
@@ -102,6 +102,8 @@ def doctor(
     from envcheck.doctor import diagnose
 
     report = diagnose(examined.facts, examined.probes, chosen_checks(only, skip), declared, asked)
+    if pasted:
+        report = nameless(report)
     if as_json:
         from envcheck.render import json as render_json
 
@@ -185,8 +187,18 @@ def look(
     return examined, declared
 
 
-def read_paste(names: list[str], required: list[str], mute: list[str]) -> tuple[Examined, Intent]:
-    """Take facts from what was pasted; intent comes from the command line alone, for this is another machine."""
+def read_paste(
+    names: list[str], required: list[str], mute: list[str]
+) -> tuple[Examined, Intent, Callable[[Report], Report]]:
+    """Take facts from what was pasted; intent comes from the command line alone, for this is another machine.
+
+    Returns:
+        What was found, the intent, and what takes names of people and machines out of a report on it.
+    """
+    from typing import get_type_hints
+
+    import msgspec
+
     from envcheck import intent as intents
     from envcheck import triage
     from envcheck.doctor import Examined, with_metadata
@@ -206,7 +218,23 @@ def read_paste(names: list[str], required: list[str], mute: list[str]) -> tuple[
     if facts == Facts():
         reason = "nothing in it was recognised; paste the whole output of the command that fails, or of nvidia-smi"
         probes = [ProbeResult(probe="paste", outcome=Outcome.GARBLED, seconds=0, reason=reason, fills=["python"])]
-    return Examined(with_metadata(facts), probes), declared
+    from envcheck.redact import redactor_of_paste
+
+    redact = redactor_of_paste("\n".join(content.decode("utf-8", "replace") for _, content in documents))
+
+    def nameless(report: Report) -> Report:
+        if redact is None:
+            return report
+        # Only what quotes the paste: the names of checks and their reasons are ours.
+        quoting = ("summary", "findings", "not_examined", "facts")
+        cleaned = {
+            name: msgspec.convert(redact(msgspec.to_builtins(getattr(report, name))), hint)
+            for name, hint in get_type_hints(type(report)).items()
+            if name in quoting
+        }
+        return msgspec.structs.replace(report, **cleaned)
+
+    return Examined(with_metadata(facts), probes), declared, nameless
 
 
 def selected(check: str, only: Sequence[str], skip: Sequence[str]) -> bool:

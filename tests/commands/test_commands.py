@@ -125,3 +125,20 @@ def test_a_defect_of_our_own_is_one_line_that_says_where_and_what_to_do(tmp_path
     assert len(done.stderr.splitlines()) == 1
     assert "ZeroDivisionError" in done.stderr
     assert "ENVCHECK_TRACEBACK=1" in done.stderr
+
+
+@pytest.mark.parametrize("form", [[], ["-v"], ["--json"]])
+def test_a_report_on_a_paste_names_no_person_no_machine_and_no_secret(form: list[str], tmp_path: pathlib.Path) -> None:
+    paste = tmp_path / "paste.txt"
+    paste.write_text(
+        "(env) alice@rosenberg:~/spine$ nvidia-smi\n"
+        "Failed to initialize NVML: Driver/library version mismatch\n"
+        "$ env\nMASTER_ADDR=10.3.4.5\nHF_TOKEN=hf_abcdefghijklmnopqrstuvwxyz123456\n"
+        "$ pip install torch --index-url https://bob:geheim@wheels.example.com/simple\n"
+        '  File "/home/alice/spine/train.py", line 3, in <module>\n'
+        "ImportError: /home/alice/spine/env/lib/libcudnn.so.8: cannot open shared object file\n"
+    )
+    done = envcheck("doctor", "--from", str(paste), *form)
+    assert done.returncode == 1
+    for planted in ("alice", "rosenberg", "10.3.4.5", "hf_abc", "geheim"):
+        assert planted not in done.stdout
