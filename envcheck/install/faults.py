@@ -288,4 +288,4 @@ RULES: tuple[tuple[str, str, Explain], ...] = (
     ("no-wheel", r"we only found wheels for `([^`]+)`", _no_wheel),
     ("conflict", r"no solution found", _conflict),
 )
-"""Kind, what installers say (uv 0.6 to 0.13, pip 23 to 26, conda 24.7), how it is explained; the first that fits counts."""
+"""Kind, what installers say (uv 0.6 to 0.13, pip 23 to 26, conda 24.7), how it is explained; the first fit counts."""
