@@ -6,7 +6,7 @@ A module is loaded only where one of its literals stands in the paste: that keep
 from __future__ import annotations
 
 RECOGNISERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("nvidia_smi", ("NVIDIA-SMI", "NVML", "No devices were found", "Unable to determine the", "(UUID: ")),
+    ("nvidia_smi", ("NVIDIA-SMI", "NVML", "No devices were found", "Unable to determine the", "(UUID: ", "MiB /")),
     (
         "nvidia_smi_query",
         (
