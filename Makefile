@@ -19,6 +19,8 @@ run: $(STAMPS)/stacks  ## make the environment, examine this machine, train the 
 	$(BIN)/envcheck smoke --python $(VENV) --framework all
 
 test: $(STAMPS)/stacks $(STAMPS)/test  ## everything that is tested by default
+	@# Tests start envcheck hundreds of times; where writing bytecode is switched off, each would compile it anew.
+	@$(BIN)/python -m compileall -q envcheck
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMPS)/lint  ## ruff, mypy --strict, import-linter, docs current
