@@ -79,7 +79,8 @@ def fix(
 
     def examine() -> tuple[Examined, Intent]:
         if pasted:
-            return read_paste([*pasted, *files], list(required), list(mute))
+            examined, declared, _ = read_paste([*pasted, *files], list(required), list(mute))
+            return examined, declared
         progress = Progress(shown=not as_json)
         return look(
             python, list(required), list(mute), progress, quick=False, limit=timeout, record=None, replay=replay
