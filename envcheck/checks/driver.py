@@ -314,7 +314,7 @@ def driver_supports_the_gpu(facts: Facts, intent: Intent) -> Iterator[Finding]:
     Source: NVIDIA driver README, "Supported NVIDIA GPU products" and "Open Linux Kernel Modules"; NVIDIA CUDA Toolkit
     release notes.
     """
-    version = driver_version(facts)
+    version = driver_version(facts) or _packaged(facts.driver)
     cards = capabilities(facts)
     if version is None or not cards or working_gpus(facts):
         # A GPU that answers is driven, whatever a table says.
@@ -350,6 +350,14 @@ def driver_supports_the_gpu(facts: Facts, intent: Intent) -> Iterator[Finding]:
                 remedies=[_other_flavour(other, version[0], facts)],
                 links=[NVIDIA_INSTALL_GUIDE],
             )
+
+
+def _packaged(driver: NvidiaDriver | None) -> tuple[str, str] | None:
+    """Return the version of a driver that is installed and does not answer, and where it was read."""
+    for field in ("module_on_disk", "packages_version") if driver else ():
+        if value := getattr(driver, field):
+            return value, driver.sources.get(field, "packages") if driver else ""
+    return None
 
 
 def _wrong_branch(

@@ -19,7 +19,7 @@ from envcheck.checks.nvidia_context import (
 )
 from envcheck.checks.nvidia_remedies import POWER_CYCLE, RESTART_PLAIN, reset_gpu
 from envcheck.describe import gibibytes
-from envcheck.facts import Facts, Gpu, Nvml, Pci, need
+from envcheck.facts import Facts, Gpu, Nvml, Pci, PciDevice, need
 from envcheck.intent import Intent
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity
 
@@ -75,11 +75,11 @@ def gpus_on_bus_are_reported(pci: Pci, nvml: Nvml, facts: Facts, intent: Intent)
     some of the host's cards only; nothing is asked there.
     Source: NVML API reference, nvmlDeviceGetCount; DCGM error DCGM_FR_DEVICE_COUNT_MISMATCH.
     """
-    if nvml.state != "ok" or in_container(facts) or in_wsl(facts) or not pci.complete or not nvml.gpus_complete:
+    if nvml.state != "ok" or in_container(facts) or in_wsl(facts) or not nvml.gpus_complete:
         return
-    devices = gpus_on_bus(pci)
     gpus = need(nvml.gpus, "nvml.gpus")
     reported = {gpu.pci_address for gpu in gpus if gpu.pci_address}
+    devices = gpus_on_bus(pci) if pci.complete else _listed_on_bus(pci, reported, facts)
     if len(devices) <= len(gpus):
         return
     missing = [device for device in devices if device.address not in reported]
@@ -95,10 +95,14 @@ def gpus_on_bus_are_reported(pci: Pci, nvml: Nvml, facts: Facts, intent: Intent)
         confidence=Confidence.LIKELY if gpus else Confidence.POSSIBLE,
         title=f"The bus has {len(devices)} NVIDIA GPUs, the driver reports {len(gpus)}: {names} is missing",
         evidence=[
-            Evidence(f"on the bus: {device.address} {device.name} driver {device.driver or 'none'}", "sysfs")
+            Evidence(
+                f"on the bus: {device.address} {device.name}"
+                + ("" if device.driver is None else f" driver {device.driver or 'none'}"),
+                pci.sources.get("devices", "sysfs"),
+            )
             for device in devices[:8]
         ]
-        + [Evidence(f"reported: {', '.join(sorted(reported)) or 'none'}", "NVML")],
+        + [Evidence(f"reported: {', '.join(sorted(reported)) or 'none'}", nvml.sources.get("gpus", "NVML"))],
         explains=[] if gpus else ["nvidia-smi-answers", *FRAMEWORK_GPU_UNUSABLE],
         remedies=[
             Remedy(
@@ -110,6 +114,23 @@ def gpus_on_bus_are_reported(pci: Pci, nvml: Nvml, facts: Facts, intent: Intent)
         ],
         links=[NVIDIA_XID_GUIDE],
     )
+
+
+def _listed_on_bus(pci: Pci, reported: set[str], facts: Facts) -> list[PciDevice]:
+    """Return the NVIDIA GPUs of a listing that may be a part, where it is of the machine whose driver reports.
+
+    A part can only show too few. Every GPU that is reported must be in it, else the two are not of one machine; virtual
+    functions, which share the bus of their card, are left out. Source: PCI-SIG, SR-IOV; NVIDIA vGPU, "lspci".
+    """
+    devices = gpus_on_bus(pci)
+    addresses = {device.address for device in devices}
+    shared = facts.containers is not None and facts.containers.gpu_requested is not None
+    if shared or not reported or not reported <= addresses:
+        return []
+    buses = {address.rpartition(":")[0] for address in reported} - {"0000:00"}
+    return [
+        device for device in devices if device.address in reported or device.address.rpartition(":")[0] not in buses
+    ]
 
 
 @check(

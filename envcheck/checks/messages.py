@@ -112,7 +112,7 @@ def _confidence(weight: int) -> Confidence:
 def _severity(answer: Answer, rank: int, best: Answer) -> Severity:
     from envcheck.messages import weigh
 
-    if best.cause == "user-code":
+    if best.cause in {"user-code", "healthy"}:
         return Severity.WARNING if rank == 0 else Severity.NOTE
     if rank or answer.weight < weigh.LIKELY_FROM:
         return Severity.WARNING

@@ -29,7 +29,8 @@ def size(text: str | None) -> float | None:
 
 def signs_of(messages: Sequence[Message], facts: Facts) -> set[str]:
     """Return the signs that hold."""
-    return {*_from_platform(facts), *_from_frameworks(facts), *_from_nvidia(facts), *_from_values(messages, facts)}
+    known = {*_from_platform(facts), *_from_frameworks(facts), *_from_nvidia(facts), *_from_listings(facts)}
+    return known | set(_from_values(messages, facts))
 
 
 SYSTEMS = {"Linux": "fact:linux", "Darwin": "fact:macos", "Windows": "fact:windows"}
@@ -49,6 +50,7 @@ def _from_platform(facts: Facts) -> Iterator[str]:
             "fact:emulated": platform.emulation,
             "fact:musl": platform.libc == "musl",
             "fact:arm64": platform.machine in {"aarch64", "arm64"},
+            "fact:x86-64": platform.machine in {"x86_64", "AMD64"},
             "fact:secure-boot": platform.secure_boot,
         }
         yield from (sign for sign, holds in signs.items() if sign and holds)
@@ -109,6 +111,28 @@ def _from_nvidia(facts: Facts) -> Iterator[str]:
         }
         yield from (sign for sign, holds in signs.items() if holds)
         yield from _uvm(driver)
+
+
+def _from_listings(facts: Facts) -> Iterator[str]:
+    """Compare what listings hold with each other."""
+    pci, torch, toolkits = facts.pci, facts.torch, facts.toolkits
+    if pci is not None and pci.complete and pci.devices is not None and not _nvidia(facts):
+        yield "fact:no-nvidia-card"
+    release = toolkits.nvcc_version if toolkits is not None else None
+    if torch is not None and torch.cuda and release and release.split(".")[0] != torch.cuda.split(".")[0]:
+        yield "fact:nvcc-of-another-cuda"
+    installed = {package.name for package in (facts.packages.installed or [] if facts.packages is not None else [])}
+    if {"intel-openmp", "llvm-openmp"} <= installed:
+        yield "fact:two-openmp-packages"
+    amd = facts.accelerators is not None and (facts.accelerators.amd_devices or facts.accelerators.amd_targets)
+    if amd and not _nvidia(facts):
+        yield "fact:amd-card-alone"
+
+
+def _nvidia(facts: Facts) -> bool:
+    devices = (facts.pci.devices if facts.pci is not None else None) or []
+    gpus = facts.nvml.gpus if facts.nvml is not None else None
+    return bool(gpus) or any(device.vendor_id == "10de" for device in devices)
 
 
 def _uvm(driver: NvidiaDriver) -> Iterator[str]:

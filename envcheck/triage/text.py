@@ -295,6 +295,16 @@ COLUMNS = "   "
 STARTS_ANEW = re.compile(r"^\s\s|^[|+=*#$>-]|^Traceback |^\w*Error|^\w+@|^$|^[A-Z]{4,}[: ]|^File ")
 
 
+BEGIN = 6
+"""Characters, digits aside, that rows of one listing begin with in common and broken lines do not."""
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    """Tell whether two lines are rows of one listing, such as the GPUs of `nvidia-smi -L`, and no line that broke."""
+    first, second = (text[: 2 * BEGIN].translate(WITHOUT_DIGITS)[:BEGIN] for text in (one, other))
+    return len(first) == BEGIN and first == second
+
+
 def _joined(lines: Iterable[Line]) -> Iterator[Line]:
     """Yield lines, those again in one that a terminal's width had broken.
 
@@ -322,6 +332,7 @@ def _joined(lines: Iterable[Line]) -> Iterator[Line]:
             and COLUMNS not in every[index].text.strip()
             and not every[index].stamp
             and not STARTS_ANEW.match(every[index].text)
+            and not _begin_alike(last.text, every[index].text)
             and len(text) < LONGEST_LINE
         ):
             # One column less than the width: the blank at which the line broke was lost.

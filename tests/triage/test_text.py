@@ -68,6 +68,11 @@ def test_a_line_that_the_terminal_broke_is_one_line_again() -> None:
     assert texts(f"$ python train.py\n{wrapped}\n$ ")[1] == message.rstrip()
 
 
+def test_rows_of_one_listing_stay_apart_though_they_are_of_one_length() -> None:
+    rows = [f"GPU {index}: NVIDIA A10 (UUID: GPU-0f0f0f0f-1111-2222-3333-44444444444{index})" for index in range(3)]
+    assert texts("$ nvidia-smi -L\n" + "\n".join(rows))[1:] == rows
+
+
 def test_line_numbers_are_those_of_the_pasted_file() -> None:
     lines = lines_of("log.txt", b"one\n\n[rank1]: three\rthree again\nfour")
     assert [(line.text, line.source) for line in lines] == [

@@ -75,7 +75,9 @@ def _amd(devices: list[PciDevice], source: str) -> Iterator[Piece]:
 def _windows(paste: Paste) -> Iterator[Piece]:
     """Read Win32_VideoController, which names every card; the list is whole where a prompt or the end follows it."""
     for command in paste.commands:
-        if "videocontroller" not in command.text.lower() or "|" in re.sub(r"\| ?(?:select|ft|fl|format)", "", command.text.lower()):
+        asked = command.text.lower()
+        # Behind a pipe, something other than a layout may have chosen among the cards.
+        if "videocontroller" not in asked or "|" in re.sub(r"\| ?(?:select|ft|fl|format)", "", asked):
             continue
         names = [
             name

@@ -132,7 +132,7 @@ LISTED_FILE = r"(?:^|[\s./])(?P<name>\w{1,60})\.pyc?(?=\s|$)"
 
 
 def _listed_shadows(paste: Paste) -> Iterator[Piece]:
-    """Find files in a listing of the working directory that have the name of the module which an import complains of."""
+    """Find files in a listing of the working directory named as the module that an import complains of."""
     for command in paste.commands:
         if not re.match(LISTING, command.text):
             continue
