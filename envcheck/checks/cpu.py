@@ -158,7 +158,9 @@ def cpu_has_the_instructions(
 
 @check(area="cpu", causes=["cpu-arch-emulated", "container-wrong-platform"])
 def architecture_is_native(
-    platform: Platform, python: Python | None = None, accelerators: OtherAccelerators | None = None
+    platform: Platform | None = None,
+    python: Python | None = None,
+    accelerators: OtherAccelerators | None = None,
 ) -> Iterator[Finding]:
     """Programs are made for the processor that runs them.
 
@@ -167,6 +169,7 @@ def architecture_is_native(
     If not: use an interpreter, or a container image, for this processor.
     Source: Apple's documentation, "About the Rosetta translation environment"; Docker's, "Multi-platform builds".
     """
+    platform = platform or Platform()
     chip = accelerators.apple_chip if accelerators else None
     mac_on_intel_python = bool(chip) and python is not None and python.machine == "x86_64"
     if not platform.emulation and not mac_on_intel_python:
@@ -182,7 +185,7 @@ def architecture_is_native(
                 changes="the image that is used",
             )
         ]
-    elif platform.system == "Darwin":
+    elif platform.system == "Darwin" or translator == "rosetta":
         remedies = [
             Remedy(
                 action="Make an environment with an interpreter for Apple silicon",

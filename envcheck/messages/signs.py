@@ -156,6 +156,8 @@ def _from_gpu(gpu: Gpu) -> Iterator[str]:
 
 def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
     accounts = [message.values for message in messages if message.family == "torch-oom-account"]
+    if accounts and _names_itself(accounts[-1], messages):
+        yield "text:named-process-is-this-one"
     for message in messages:
         if message.family == "torch-cuda-out-of-memory":
             # The newer text has two parts, recognised apart; the last account belongs to the last error.
@@ -178,6 +180,9 @@ def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
         yield "text:glibc-older-than-the-wheel-needs"
     yield from _wheel_platform(messages, facts)
     yield from _ranks(messages, facts)
+    for values in (message.values for message in messages if message.family == "gpus-counted"):
+        if 0 < int(values["listed"]) < int(values["bus"]):
+            yield "text:bus-has-more-gpus"
 
 
 def _ranks(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
@@ -361,6 +366,20 @@ def _branches(facts: Facts) -> Iterator[str]:
     ours, theirs = (WINDOWS_BRANCHES.get(int(number), int(number)) for number in numbers)
     if ours != theirs:
         yield "text:smi-and-driver-of-different-branches"
+
+
+MOSTLY = 0.8
+
+
+def _names_itself(account: dict[str, str], messages: Sequence[Message]) -> bool:
+    """Tell whether the one process that PyTorch names is the program itself.
+
+    In a container a process has two numbers, so that PyTorch does not know its own in the driver's list; its own account
+    then adds up to what the named process holds.
+    """
+    held = [size(message.values.get("used")) for message in messages if message.family == "torch-other-process-holds"]
+    own = (size(account.get("allocated")) or 0) + (size(account.get("unallocated")) or 0)
+    return len(held) == 1 and held[0] is not None and own >= MOSTLY * held[0]
 
 
 SCRAPS = 0.04

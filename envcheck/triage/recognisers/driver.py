@@ -18,6 +18,7 @@ def recognise(paste: Paste) -> Iterator[Piece]:
     yield from _dkms(paste)
     yield from _versions(paste)
     yield from _packaged_libraries(paste)
+    yield from _nothing_packaged(paste)
     yield from _nodes(paste)
     yield from _fabric_manager(paste)
     yield from _library_files(paste)
@@ -136,6 +137,18 @@ LIBRARY_PACKAGE = (
 """Packages of Debian, Ubuntu, Fedora and Arch that hold libcuda or libnvidia-ml; what is removed (`rc`) holds none."""
 
 
+NOT_PACKAGED = (
+    r"(?:dpkg -l|apt list --installed|rpm -qa|pacman -Q)\s*(?:2>\S+ ?)?\| ?grep (?:-\w+ )*[\"']?nvidia[\"']?$"
+)
+
+
+def _nothing_packaged(paste: Paste) -> Iterator[Piece]:
+    """Read a list of all packages in which nothing of NVIDIA is; the last command may have printed more."""
+    for command in paste.commands[:-1]:
+        if re.match(NOT_PACKAGED, command.text) and not any(line.text.strip() for line in command.output):
+            yield Piece("driver", {"packages_version": "", "library_version": ""}, command.source)
+
+
 def _packaged_libraries(paste: Paste) -> Iterator[Piece]:
     """Read which version of the libraries is installed, where all packages of them are of one version."""
     rows = [
@@ -199,7 +212,8 @@ def _library(found: re.Match[str]) -> Values:
     stub = "/stubs/" in path
     version = found.groupdict().get("version") or ""
     values: Values = {"libraries": [Library(name=found["name"], path=path, version=version, stub=stub)]}
-    if version and not stub:
+    # A folder `compat` holds NVIDIA's forward compatibility package, whose version is another on purpose.
+    if version and not stub and "/compat/" not in found.string:
         values["library_version"] = version
     return values
 
