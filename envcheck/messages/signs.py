@@ -374,8 +374,8 @@ MOSTLY = 0.8
 def _names_itself(account: dict[str, str], messages: Sequence[Message]) -> bool:
     """Tell whether the one process that PyTorch names is the program itself.
 
-    In a container a process has two numbers, so that PyTorch does not know its own in the driver's list; its own account
-    then adds up to what the named process holds.
+    In a container a process has two numbers, so that PyTorch does not know its own in the driver's list; what it
+    accounts for then adds up to what the named process holds.
     """
     held = [size(message.values.get("used")) for message in messages if message.family == "torch-other-process-holds"]
     own = (size(account.get("allocated")) or 0) + (size(account.get("unallocated")) or 0)
