@@ -1,6 +1,6 @@
 """Samples per second of `envcheck smoke` as a ratio to the same network in a bare script, for both frameworks.
 
-    python benchmarks/smoke_throughput.py [--python PATH] [--rounds N] [--threads N] [--framework tf|torch|all]
+    python benchmarks/smoke_throughput.py [--python PATH] [--rounds N] [--threads N] [--framework tf|torch|all] [--json]
 
 The bare scripts are what a person writes who wants it quick and needs no progress: in torch a loop over slices
 of tensors that are in memory already, in TensorFlow `model.fit` on arrays with `verbose=0`; same network, optimizer,
@@ -12,6 +12,7 @@ busy with other things slows both of a round alike.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -116,11 +117,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", default="1", help="of each framework; more than are free measure the other work")
     parser.add_argument("--framework", choices=["tf", "torch", "all"], default="all")
+    parser.add_argument("--json", action="store_true", help="one row a framework, for run.py")
     asked = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = asked.threads
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    held = True
+    held, rows = True, []
     for framework, (script, inside, package) in SIDES.items():
         if asked.framework not in {framework, "all"}:
             continue
@@ -128,10 +130,15 @@ def main() -> None:
         ratio = statistics.median(mine / theirs for theirs, mine in pairs)
         best_bare, best_smoke = (max(pair[side] for pair in pairs) for side in (0, 1))
         held &= ratio >= BUDGET
+        rows.append({"framework": framework, "ours": best_smoke, "bare": best_bare, "ratio": ratio})
+        if asked.json:
+            continue
         print(
             f"smoke {framework:<6} best {best_smoke:6.0f} samples/s  bare best {best_bare:6.0f} samples/s  "
             f"median ratio {ratio:.2f}  budget {BUDGET}  threads {asked.threads}"
         )
+    if asked.json:
+        print(json.dumps(rows))
     sys.exit(not held)
 
 
