@@ -71,11 +71,11 @@ def gpus_on_bus_are_reported(pci: Pci, nvml: Nvml, facts: Facts, intent: Intent)
 
     Why: a card that the bus shows and the driver does not has been lost, refused (its branch no longer drives it), or
     failed to start.
-    If not: the kernel log says which (RmInitAdapter, Xid 79, "is not supported by"). A container may have been given
-    some of the host's cards only; nothing is asked there.
+    If not: the kernel log says which (RmInitAdapter, Xid 79, "is not supported by"). A container or a job may have been
+    given some of the host's cards only; nothing is asked there.
     Source: NVML API reference, nvmlDeviceGetCount; DCGM error DCGM_FR_DEVICE_COUNT_MISMATCH.
     """
-    if nvml.state != "ok" or in_container(facts) or in_wsl(facts) or not nvml.gpus_complete:
+    if nvml.state != "ok" or in_container(facts) or in_wsl(facts) or not nvml.gpus_complete or _in_job(facts):
         return
     gpus = need(nvml.gpus, "nvml.gpus")
     reported = {gpu.pci_address for gpu in gpus if gpu.pci_address}
@@ -116,6 +116,17 @@ def gpus_on_bus_are_reported(pci: Pci, nvml: Nvml, facts: Facts, intent: Intent)
     )
 
 
+def _in_job(facts: Facts) -> bool:
+    """Tell whether a scheduler runs this: it shows a job the GPUs of its own. Source: Slurm, cgroup.conf."""
+    values = (facts.variables.values if facts.variables else None) or {}
+    return "SLURM_JOB_ID" in values
+
+
+FEWEST_REPORTED = 2
+"""GPUs of a paste that must be reported for each that is missing: of a pod or a job, which does not say that it is one,
+more are missing."""
+
+
 def _listed_on_bus(pci: Pci, reported: set[str], facts: Facts) -> list[PciDevice]:
     """Return the NVIDIA GPUs of a listing that may be a part, where it is of the machine whose driver reports.
 
@@ -128,9 +139,10 @@ def _listed_on_bus(pci: Pci, reported: set[str], facts: Facts) -> list[PciDevice
     if shared or not reported or not reported <= addresses:
         return []
     buses = {address.rpartition(":")[0] for address in reported} - {"0000:00"}
-    return [
+    listed = [
         device for device in devices if device.address in reported or device.address.rpartition(":")[0] not in buses
     ]
+    return listed if len(reported) >= FEWEST_REPORTED * (len(listed) - len(reported)) else []
 
 
 @check(

@@ -181,7 +181,9 @@ def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
     yield from _wheel_platform(messages, facts)
     yield from _ranks(messages, facts)
     for values in (message.values for message in messages if message.family == "gpus-counted"):
-        if 0 < int(values["listed"]) < int(values["bus"]):
+        bus, listed = int(values["bus"]), int(values["listed"])
+        # Of a pod or a job, which does not say that it is one, more are missing.
+        if listed < bus and listed >= 2 * (bus - listed):
             yield "text:bus-has-more-gpus"
 
 

@@ -185,6 +185,13 @@ def test_a_card_that_the_driver_does_not_report_is_missed() -> None:
     assert "0000:02:00.0" in found.title
 
 
+def test_a_job_that_was_given_some_of_the_gpus_hears_nothing_of_the_others() -> None:
+    bus = Pci(devices=[CARD, replace(CARD, address="0000:02:00.0")])
+    job = Variables(values={"SLURM_JOB_ID": "4411"})
+    assert "gpus-on-bus-are-reported" in [finding.check for finding in report(pci=bus).findings]
+    assert "gpus-on-bus-are-reported" not in [finding.check for finding in report(pci=bus, variables=job).findings]
+
+
 def test_a_card_handed_to_a_virtual_machine_is_not_missed() -> None:
     other = replace(CARD, address="0000:02:00.0", driver="vfio-pci")
     assert report(pci=Pci(devices=[CARD, other])).findings == []
