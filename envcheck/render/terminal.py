@@ -138,7 +138,7 @@ def _finding(console: Console, finding: Finding, *, verbose: bool) -> None:
 
 def _remedy(console: Console, remedy: Remedy, label: str) -> None:
     care = "" if remedy.safe else "  (needs care)"
-    changes = f"; changes {remedy.changes}" if remedy.changes else ""
+    changes = f" (changes: {remedy.changes})" if remedy.changes else ""
     _row(console, label, f"{remedy.action}{changes}{care}")
     for command in remedy.commands:
         # A command is never wrapped: it must survive being copied.
