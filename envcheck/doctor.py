@@ -37,6 +37,9 @@ from envcheck.system import System
 SLACK_SECONDS = 2.0
 """What a probe may take beyond its deadline to hand in what it has; then it is given up."""
 
+WAIT_SECONDS = 0.2
+"""How long an interrupt may go unseen."""
+
 FRAMEWORKS = ("torch", "tensorflow", "keras")
 
 DISTRIBUTIONS = {
@@ -130,7 +133,8 @@ def _gather(
     while waiting:
         soonest = min(until for _, until in waiting.values())
         try:
-            probe, result, brought = ended.get(timeout=max(soonest - time.monotonic(), 0.01))
+            # In short waits: an interrupt that arrives just before a wait begins is seen when it ends.
+            probe, result, brought = ended.get(timeout=min(max(soonest - time.monotonic(), 0.01), WAIT_SECONDS))
         except queue.Empty:
             for probe, until in list(waiting.values()):
                 if until <= time.monotonic():

@@ -32,3 +32,15 @@ def _series(interpreter: str) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout if done.returncode == 0 else ""
+
+
+def pip_wheel() -> pathlib.Path:
+    """Return the wheel of pip that comes with the Python that runs the tests; Debian keeps it in a folder apart."""
+    import ensurepip
+    import sysconfig
+
+    folders = [
+        pathlib.Path(ensurepip.__file__).parent / "_bundled",
+        pathlib.Path(sysconfig.get_config_var("WHEEL_PKG_DIR") or "."),
+    ]
+    return next(wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl")))

@@ -118,7 +118,7 @@ said = False
 while True:
     try:
         said = said or print("ready", flush=True) is None
-        time.sleep(1000)
+        time.sleep(0.1)
     except KeyboardInterrupt:
         pass
 """

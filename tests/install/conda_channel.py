@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ensurepip
 import hashlib
 import io
 import json
@@ -10,6 +9,8 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+
+from pythons import pip_wheel
 
 SERIES = f"{sys.version_info[0]}.{sys.version_info[1]}"
 VERSION = ".".join(map(str, sys.version_info[:3]))
@@ -22,7 +23,7 @@ def channel(folder: Path) -> Path:
     configuration = f"home = {base.parent}\ninclude-system-site-packages = false\nversion = {VERSION}\n"
     python = {"pyvenv.cfg": configuration.encode(), f"lib/python{SERIES}/site-packages/README.txt": b"packages\n"}
     links = {"bin/python": str(base), "bin/python3": "python", f"bin/python{SERIES}": "python"}
-    [bundled] = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
+    bundled = pip_wheel()
     with zipfile.ZipFile(bundled) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/")]
         pip = {f"lib/python{SERIES}/site-packages/{name}": archive.read(name) for name in names}

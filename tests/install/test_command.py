@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ensurepip
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from package_index import Index
+from pythons import pip_wheel
 
 from envcheck.install import generations
 from envcheck.install.generations import Place
@@ -123,11 +123,9 @@ def test_a_machine_without_network_is_served_by_a_folder_that_another_one_filled
     project: Path, tmp_path: Path, index: Index, wish: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # pip downloads, so the index must have a real one: every Python brings a wheel of it.
-    bundled = list(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
-    if not bundled:
-        pytest.skip("this Python was packaged without a wheel of pip")
+    bundled = pip_wheel()
     index.files = {name: data for name, data in index.files.items() if not name.startswith("pip-")}
-    index.add((bundled[0].name, bundled[0].read_bytes()))
+    index.add((bundled.name, bundled.read_bytes()))
     wheels = tmp_path / "wheels"
     said = call(project, *wish, "--download", str(wheels))
     assert f"--offline --wheelhouse {wheels}" in said.replace("\n  ", " ")
