@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from envcheck.facts import Facts, Gpu, Message, NvidiaDriver
+from envcheck.messages.requests import signs_of_requests
 
 BYTES = {
     "": 1, "b": 1, "bytes": 1, "kib": 2**10, "kb": 2**10, "k": 2**10, "mib": 2**20, "mb": 2**20, "m": 2**20,
@@ -176,9 +177,9 @@ def _from_values(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
         yield "text:windows-build-without-wsl-gpu"
     yield from _branches(facts)
     yield from _names(messages)
-    if _wheel_needs_newer_glibc(messages, facts):
-        yield "text:glibc-older-than-the-wheel-needs"
+    yield from _glibc(messages, facts)
     yield from _wheel_platform(messages, facts)
+    yield from signs_of_requests(messages, facts)
     yield from _ranks(messages, facts)
     for values in (message.values for message in messages if message.family == "gpus-counted"):
         bus, listed = int(values["bus"]), int(values["listed"])
@@ -286,6 +287,14 @@ def _names(messages: Sequence[Message]) -> Iterator[str]:
                 yield "text:name-is-nearly-a-known-one"
 
 
+def _glibc(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
+    """Compare the system's C library with what the wheels need that were asked for or are named."""
+    if _wheel_needs_newer_glibc(messages, facts):
+        yield "text:glibc-older-than-the-wheel-needs"
+    if _wheels_need_newer_glibc(messages, facts):
+        yield "text:glibc-older-than-the-wheels-named"
+
+
 def _wheel_needs_newer_glibc(messages: Sequence[Message], facts: Facts) -> bool:
     """Tell whether a release of torch was asked for whose wheels need glibc 2.28, on a system that has an older one.
 
@@ -301,6 +310,14 @@ def _wheel_needs_newer_glibc(messages: Sequence[Message], facts: Facts) -> bool:
         if message.family == "pip-framework-version-missing" and message.values.get("package", "") == "torch"
     ]
     return any(match and (int(match[1]), int(match[2])) >= (2, 6) for match in wanted)
+
+
+def _wheels_need_newer_glibc(messages: Sequence[Message], facts: Facts) -> bool:
+    """Tell whether every wheel that is named needs a newer glibc than the system has. Source: PEP 600."""
+    found = facts.platform.libc_version if facts.platform is not None else None
+    here = re.match(r"2\.(\d+)$", found or "")
+    needed = [int(message.values["glibc_minor"]) for message in messages if message.family == "manylinux-wheel-named"]
+    return here is not None and bool(needed) and min(needed) > int(here[1])
 
 
 def _wheel_platform(messages: Sequence[Message], facts: Facts) -> Iterator[str]:
