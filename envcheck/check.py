@@ -11,10 +11,7 @@ absent or unknown the check does not run, unless the parameter's annotation admi
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
-from types import ModuleType
 
 import msgspec
 
@@ -75,19 +72,6 @@ def check(*, area: str, causes: list[str]) -> Callable[[Judge], Judge]:
     return register
 
 
-def checks_of(module: ModuleType) -> list[Check]:
-    """Return the checks that a module defines, in the order of their definition."""
-    return [
-        getattr(value, ATTRIBUTE)
-        for value in vars(module).values()
-        if hasattr(value, ATTRIBUTE) and getattr(value, "__module__", "") == module.__name__
-    ]
-
-
 def all_checks() -> list[Check]:
     """Return every check: those in `envcheck.checks`, then those of third parties (entry points `envcheck.checks`)."""
-    package = importlib.import_module("envcheck.checks")
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    modules = [importlib.import_module(f"envcheck.checks.{name}") for name in names]
-    modules += plugins.modules("envcheck.checks")
-    return [found for module in modules for found in checks_of(module)]
+    return plugins.described("envcheck.checks", ATTRIBUTE)

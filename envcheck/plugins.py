@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
 import sys
 from types import ModuleType
+from typing import Any
 
 FILE = "entry_points.txt"
 
@@ -49,6 +51,26 @@ def modules(group: str) -> list[ModuleType]:
         except Exception as error:  # noqa: BLE001, PERF203 - third-party code may raise anything
             FAILED[name] = f"{type(error).__name__}: {error}"
     return loaded
+
+
+def described(package: str, attribute: str) -> list[Any]:
+    """Return what a package's modules, then those of third parties under the same name, have marked as theirs.
+
+    Args:
+        package: such as `envcheck.checks`: our own package, and the entry point group of third parties.
+        attribute: under which a decorator keeps a function's description.
+
+    Returns:
+        The descriptions, module by module in the order of their names, in each in the order of definition.
+    """
+    names = sorted(found.name for found in pkgutil.iter_modules(importlib.import_module(package).__path__))
+    own = [importlib.import_module(f"{package}.{name}") for name in names]
+    return [
+        getattr(value, attribute)
+        for module in [*own, *modules(package)]
+        for value in vars(module).values()
+        if hasattr(value, attribute) and getattr(value, "__module__", "") == module.__name__
+    ]
 
 
 FAILED: dict[str, str] = {}

@@ -11,10 +11,7 @@ probe that has nothing to look at raises `Ended(Outcome.ABSENT, why)`; one that 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
-from types import ModuleType
 
 import msgspec
 
@@ -81,19 +78,6 @@ def probe(*, fills: list[str], deadline: float, imports: bool = False) -> Callab
     return register
 
 
-def probes_of(module: ModuleType) -> list[Probe]:
-    """Return the probes that a module defines, in the order of their definition."""
-    return [
-        getattr(value, ATTRIBUTE)
-        for value in vars(module).values()
-        if hasattr(value, ATTRIBUTE) and getattr(value, "__module__", "") == module.__name__
-    ]
-
-
 def all_probes() -> list[Probe]:
     """Return every probe: those in `envcheck.probes`, then those of third parties (entry points `envcheck.probes`)."""
-    package = importlib.import_module("envcheck.probes")
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    modules = [importlib.import_module(f"envcheck.probes.{name}") for name in names]
-    modules += plugins.modules("envcheck.probes")
-    return [found for module in modules for found in probes_of(module)]
+    return plugins.described("envcheck.probes", ATTRIBUTE)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from envcheck import cures
 from envcheck.check import check
 from envcheck.checks.packages import TWINS, Conflict, conflicts_of
-from envcheck.checks.torch import computed
+from envcheck.checks.torch import COMPUTE_CAUSES, computed
 from envcheck.facts import Facts, Framework, Nvml, Package, Packages, Python, need
 from envcheck.report import Confidence, Evidence, Finding, Severity
 
@@ -161,19 +161,7 @@ def tensorflow_finds_cuda_libraries(tensorflow: Framework, nvml: Nvml, facts: Fa
     )
 
 
-@check(
-    area="tensorflow",
-    causes=[
-        "broken-install",
-        "cuda-library-conflict",
-        "driver-too-old",
-        "gpu-arch-not-in-build",
-        "gpu-hardware-fault",
-        "gpu-in-use",
-        "gpu-out-of-memory",
-        "user-code",
-    ],
-)
+@check(area="tensorflow", causes=COMPUTE_CAUSES)
 def tensorflow_computes(tensorflow: Framework, facts: Facts) -> Iterator[Finding]:
     """TensorFlow multiplies two small matrices on every device that it sees, and the numbers are right.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
-
 from envcheck import cures, import_errors
 from envcheck.check import check
 from envcheck.checks.packages import conflicts_of
@@ -150,19 +148,20 @@ def torch_fits_numpy(
     )
 
 
-@check(
-    area="torch",
-    causes=[
-        "broken-install",
-        "cuda-library-conflict",
-        "driver-too-old",
-        "gpu-arch-not-in-build",
-        "gpu-hardware-fault",
-        "gpu-in-use",
-        "gpu-out-of-memory",
-        "user-code",
-    ],
-)
+COMPUTE_CAUSES = [
+    "broken-install",
+    "cuda-library-conflict",
+    "driver-too-old",
+    "gpu-arch-not-in-build",
+    "gpu-hardware-fault",
+    "gpu-in-use",
+    "gpu-out-of-memory",
+    "user-code",
+]
+"""Why a device that a framework sees may not compute."""
+
+
+@check(area="torch", causes=COMPUTE_CAUSES)
 def torch_computes(torch: Framework, facts: Facts) -> Iterator[Finding]:
     """PyTorch multiplies two small matrices on every device that it sees, and the numbers are right.
 
@@ -192,9 +191,8 @@ def computed(name: str, framework: Framework, facts: Facts) -> Iterator[Finding]
             severity=Severity.ERROR,
             confidence=Confidence.LIKELY if named else Confidence.POSSIBLE,
             title=f"{name} does not compute on {device.name}: {device.error.splitlines()[0] if device.error else '?'}",
-            evidence=[Evidence(msgspec.structs.asdict(device)["error"], f"{name}, a product of two matrices")],
+            evidence=[Evidence(device.error, f"{name}, a product of two matrices")],
             remedies=[cures.reinstall(facts.python, facts.packages, framework.distribution or name)]
             if device.kind == "cpu"
             else [],
-            explains=["*training*"],
         )
