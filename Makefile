@@ -9,7 +9,7 @@ STACKS := tf-cpu torch-cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint install docs machines score bench tables refresh clean
+.PHONY: help run test smoke lint install docs machines score bench tables refresh clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -22,6 +22,9 @@ test: $(STAMPS)/stacks $(STAMPS)/test  ## everything that is tested by default
 	@# Tests start envcheck hundreds of times; where writing bytecode is switched off, each would compile it anew.
 	@$(BIN)/python -m compileall -q envcheck
 	$(BIN)/python -m pytest $(ARGS)
+
+smoke: $(STAMPS)/stacks $(STAMPS)/test  ## the long proofs of the smoke suite: every workload trained to its bar
+	$(BIN)/python -m pytest -m smoke --timeout 900 $(ARGS)
 
 lint: $(STAMPS)/lint  ## ruff, mypy --strict, import-linter, docs current
 	$(BIN)/ruff check .

@@ -54,14 +54,16 @@ sys.path[:] = [folder for folder in path if folder not in ("", os.getcwd())]
 import importlib.util, json
 writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
 def load_sibling(name):
-    specification = importlib.util.spec_from_file_location(name, os.path.join(sys.argv[1], name + ".py"))
+    path = os.path.join(sys.argv[1], *name.split("/")) + ".py"
+    specification = importlib.util.spec_from_file_location(name.rpartition("/")[2], path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
-training, framework = load_sibling("smoke_training"), load_sibling(sys.argv[2])
+driver = load_sibling(sys.argv[2])
+module = load_sibling(sys.argv[3]) if sys.argv[3] else None
 sys.dont_write_bytecode = writes_bytecode
 sys.path[:] = path
-training.walk(framework, json.loads(sys.argv[3]), descriptor, load_sibling)
+driver.walk(module, json.loads(sys.argv[4]), descriptor, load_sibling)
 """
 
 
@@ -92,24 +94,29 @@ def run(
     deadline: float,
     receive: Callable[[dict[str, Any]], None],
     variables: Mapping[str, str] | None = None,
+    *,
+    driver: str = "smoke_training",
 ) -> Ending:
     """Run a script to its end or to its deadline.
 
     Args:
         interpreter: path of the interpreter under test.
-        script: name of a file in `envcheck/inside/`, without its suffix.
+        script: name of a file in `envcheck/inside/`, without its suffix, that the driver is handed as a module; empty
+            where it needs none.
         settings: what the script is told.
         deadline: seconds of wall time.
         receive: called with each event, in this thread; text in it has no terminal escapes, `at` says after how many
             seconds it came.
         variables: environment variables to set beside the present ones.
+        driver: name of a file in `envcheck/inside/`, likewise, whose `walk(module, settings, descriptor, load_sibling)`
+            does the work; `load_sibling("workloads/residual_data")` gives it one more of these files.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; the child is gone by then.
     """
     began = time.monotonic()
     settings = {**settings, "stack_after": max(deadline - STACK_SECONDS, deadline / 2)}
-    argv = [interpreter, "-c", LOADER, str(INSIDE), script, json.dumps(settings)]
+    argv = [interpreter, "-c", LOADER, str(INSIDE), driver, script, json.dumps(settings)]
     process: subprocess.Popen[bytes] | None = None
     with _signals_interrupt() as hold:
         try:

@@ -1,0 +1,1 @@
+"""The workloads of the smoke suite: data, and the network in each framework."""
