@@ -12,6 +12,7 @@ from envcheck.commands import output
 
 if TYPE_CHECKING:
     from envcheck.interpreter import Interpreter
+    from envcheck.smoke.choice import Listener
     from envcheck.smoke.result import SmokeResult
     from envcheck.system import Live
 
@@ -100,7 +101,7 @@ def smoke(
         timeout_seconds=timeout,
     )
 
-    def train(listen: training.Listener) -> list[SmokeResult]:
+    def train(listen: Listener) -> list[SmokeResult]:
         frameworks = training.ASKED[framework]
         return training.train_all(frameworks, settings, interpreter.path, listen, by_name=framework != "all")
 

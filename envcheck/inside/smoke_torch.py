@@ -206,6 +206,18 @@ def evaluate(images, labels):
     return total_loss / max(len(labels), 1), total_right / float(max(len(labels), 1))
 
 
+def predict(images):
+    """Return the class that the network takes each image for, a NumPy array."""
+    torch, network = state["torch"], state["network"]
+    network.eval()
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(images), state["evaluation_batch"]):
+            batch = torch.from_numpy(images[start : start + state["evaluation_batch"]]).permute(0, 3, 1, 2)
+            found.append(network(batch.to(state["device"])).argmax(1).cpu())
+    return torch.cat(found).numpy()
+
+
 def where():
     """Return the devices of the weights and of a result."""
     return [str(parameter.device) for parameter in state["network"].parameters()] + [str(state["result_device"])]

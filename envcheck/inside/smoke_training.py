@@ -16,6 +16,7 @@ What a module of a framework offers (images and weights are NumPy arrays, in Ker
     weights()                       the eight arrays as they are now
     train(data, orders, settings, watch)
     evaluate(images, labels)        return (loss, accuracy)
+    predict(images)                 return the class of each image
     where()                         the devices on which weights and results lie, read back from them
     device_memory()                 peak bytes on the device, or None
 """
@@ -40,6 +41,7 @@ LEARNING_RATE = 1e-3
 # Keras's default; torch's own is 1e-8. The same number in both, so that both walk the same way.
 ADAM_EPSILON = 1e-7
 EVALUATION_BATCH = 256
+MISTAKES_SHOWN = 12  # images of the test set that were taken for another digit, told with their pixels
 # Batches at the very start that are left out where there is one epoch only: they trace, compile and warm up.
 WARM_UP_BATCHES = 3
 SECONDS_BETWEEN_REPORTS = 0.2
@@ -365,6 +367,22 @@ def _import_numpy():
     return numpy
 
 
+def _tell_mistakes(reporter, numpy, found, images, labels):
+    """Tell how often each digit was taken for each, and show the first images that were taken for another."""
+    classes = LAYERS[-1][1][-1]
+    confusion = numpy.zeros((classes, classes), numpy.int64)
+    numpy.add.at(confusion, (labels, found), 1)
+    wrong = [
+        {
+            "label": int(labels[index]),
+            "taken_for": int(found[index]),
+            "pixels": (images[index].reshape(-1) * 255).round().astype(numpy.int64).tolist(),
+        }
+        for index in numpy.flatnonzero(labels != found)[:MISTAKES_SHOWN]
+    ]
+    reporter.send("mistakes", confusion=confusion.tolist(), wrong=wrong)
+
+
 def walk(framework, settings, descriptor, load_sibling):
     """Take one framework through the steps.
 
@@ -464,6 +482,7 @@ def _walk(framework, settings, reporter, load_sibling):
     reporter.begin("evaluate")
     loss, accuracy = framework.evaluate(*data["test"])
     reporter.send("test", loss=loss, accuracy=accuracy, finite=math.isfinite(loss), samples=len(data["test"][1]))
+    _tell_mistakes(reporter, numpy, framework.predict(data["test"][0]), *data["test"])
     reporter.send("where", devices=sorted(set(framework.where())))
     reporter.send("memory", peak_bytes=peak_memory(), device_peak_bytes=framework.device_memory())
     reporter.send("end")

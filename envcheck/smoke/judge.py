@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity
 from envcheck.smoke.child import Ending
-from envcheck.smoke.result import Condition, Epoch, Failure, Settings, SmokeResult, Status
+from envcheck.smoke.result import Condition, Epoch, Failure, Mistake, Settings, SmokeResult, Status
 
 EXPECTED_PARAMETERS = 225_034
 
@@ -77,6 +77,11 @@ def result_of(
         peak_memory_bytes=last.get("memory", {}).get("peak_bytes"),
         device_peak_bytes=last.get("memory", {}).get("device_peak_bytes"),
         moved=last.get("moved", {}).get("layers", {}),
+        confusion=last.get("mistakes", {}).get("confusion", []),
+        mistakes=[
+            Mistake(label=seen["label"], taken_for=seen["taken_for"], pixels=bytes(seen["pixels"]))
+            for seen in last.get("mistakes", {}).get("wrong", [])
+        ],
     )
     failure = _failure(interpreter, last, ending)
     if failure is not None:

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+from envcheck.smoke.choice import Listener
 from envcheck.smoke.page import epoch_line
-from envcheck.smoke.training import NAMES, Listener
+from envcheck.smoke.training import NAMES
 
 STEPS = {
     "import": "importing",

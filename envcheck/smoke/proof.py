@@ -56,13 +56,13 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """A small grey picture: `pixels` from 0 (dark) to 255, row by row from the top."""
+    """A small grey picture: `pixels` from 0 (dark) to 255, row by row from the top; base64 in JSON."""
 
     name: str
     caption: str
     width: int
     height: int
-    pixels: list[int]
+    pixels: bytes
 
 
 class Chart(msgspec.Struct, frozen=True, kw_only=True):

@@ -124,6 +124,20 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     cause: str = ""
 
 
+class Mistake(msgspec.Struct, frozen=True, kw_only=True):
+    """A test image that was taken for another digit.
+
+    Attributes:
+        label: the digit that it is.
+        taken_for: the digit that it was taken for.
+        pixels: 28 x 28 bytes from 0 (dark) to 255, row by row from the top; base64 in JSON.
+    """
+
+    label: int
+    taken_for: int
+    pixels: bytes
+
+
 class SmokeResult(msgspec.Struct, frozen=True, kw_only=True):
     """How the reference network trained in one framework.
 
@@ -160,6 +174,8 @@ class SmokeResult(msgspec.Struct, frozen=True, kw_only=True):
         device_peak_bytes: highest memory that the framework took on the GPU.
         moved: for each layer, how far its kernel moved: the norm of the difference over the norm at the start.
         conditions: what had to hold; empty where the training did not come to its end.
+        confusion: how often each digit of the test images (row) was taken for each digit (column).
+        mistakes: the first test images that were taken for another digit.
         failure: where and how it ended early.
         findings: what is to be mended, in the form of `envcheck doctor`.
     """
@@ -196,6 +212,8 @@ class SmokeResult(msgspec.Struct, frozen=True, kw_only=True):
     device_peak_bytes: int | None = None
     moved: dict[str, float | None] = {}
     conditions: list[Condition] = []
+    confusion: list[list[int]] = []
+    mistakes: list[Mistake] = []
     failure: Failure | None = None
     findings: list[Finding] = []
 

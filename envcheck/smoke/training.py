@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from envcheck.smoke import child, judge
+from envcheck.smoke.choice import Listener
 from envcheck.smoke.result import Settings, SmokeReport, SmokeResult, Status
 
 FRAMEWORKS = {
@@ -24,9 +24,6 @@ SPEED_BATCHES = 40
 
 SPEED_SECONDS = 60.0
 """Its deadline, import included."""
-
-Listener = Callable[[str, dict[str, Any]], None]
-"""Called with the framework's name and each event of its child."""
 
 
 def train_all(
