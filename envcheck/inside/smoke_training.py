@@ -304,7 +304,7 @@ def in_working_directory(path, package):
     return os.path.realpath(folder) == os.path.realpath(os.getcwd())
 
 
-def _refuse_impostor(path, package):
+def refuse_impostor(path, package):
     """Say so where what was imported is not the framework: a user's own file, or what is left of an installation."""
     if hasattr(sys.modules.get(package), "__version__"):
         return
@@ -337,7 +337,8 @@ def die_with_the_parent():
         pass
 
 
-def _failure(reporter, error):
+def report_failure(reporter, error, **more):
+    """Write what an exception says of the step that it ended; `more` is told beside it."""
     frames = traceback.extract_tb(error.__traceback__)
     values = {
         "step": reporter.step,
@@ -353,10 +354,11 @@ def _failure(reporter, error):
         values.update(kind="data", type="", traceback=[])
     elif reporter.step == "import" and reporter.shadow:
         values.update(kind="shadowed", cause="shadowed-module")
-    reporter.send("failure", **values)
+    reporter.send("failure", **dict(values, **more))
 
 
-def _import_numpy():
+def import_numpy():
+    """Return NumPy, or say that this environment has none."""
     try:
         import numpy  # noqa: ICN001 - handed on under its full name
     except ImportError as error:
@@ -408,7 +410,7 @@ def walk(framework, settings, descriptor, load_sibling):
     try:
         _walk(framework, settings, reporter, load_sibling)
     except (Exception, SystemExit) as error:
-        _failure(reporter, error)
+        report_failure(reporter, error)
     sys.stderr.flush()
     # Not the ordinary way out: what a framework does when the interpreter ends says nothing about training.
     os._exit(0)
@@ -424,7 +426,7 @@ def _walk(framework, settings, reporter, load_sibling):
     reporter.shadow = in_working_directory(path, framework.PACKAGE)
     began = time.perf_counter()
     __import__(framework.PACKAGE)
-    _refuse_impostor(path, framework.PACKAGE)
+    refuse_impostor(path, framework.PACKAGE)
     loaded = framework.load(settings)
     reporter.send("framework", import_seconds=time.perf_counter() - began, **loaded)
 
@@ -432,7 +434,7 @@ def _walk(framework, settings, reporter, load_sibling):
     reporter.send("device", asked=settings["device"], **framework.choose_device(settings["device"]))
 
     reporter.begin("preprocess")
-    numpy = _import_numpy()
+    numpy = import_numpy()
     data = load_sibling("smoke_data").prepare(settings["data"], settings["samples"], settings["seed"])
     reporter.send("data", numpy=numpy.__version__, **{name: len(labels) for name, (_, labels) in data.items()})
 
