@@ -83,10 +83,10 @@ def result_of(
             for seen in last.get("mistakes", {}).get("wrong", [])
         ],
     )
-    failure = _failure(interpreter, last, ending)
+    failure = failure_of(interpreter, last, ending)
     if failure is not None:
-        finding = _finding_of(failure, framework, interpreter)
-        return _replace(result, status=_status(failure), failure=failure, findings=[finding] if finding else [])
+        finding = finding_of(failure, framework, interpreter)
+        return _replace(result, status=status_of(failure), failure=failure, findings=[finding] if finding else [])
     conditions = _conditions(result, last)
     passed = all(condition.holds for condition in conditions)
     return _replace(result, status=Status.PASSED if passed else Status.FAILED, conditions=conditions)
@@ -219,29 +219,21 @@ def _number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.4f}"
 
 
-def _status(failure: Failure) -> Status:
+def status_of(failure: Failure) -> Status:
+    """Return what a failure makes of the whole: unusable data and an interpreter that is none say nothing of it."""
     if failure.kind == "data":
         return Status.UNUSABLE_DATA
     return Status.UNEXAMINED if failure.kind == "start" else Status.FAILED
 
 
-def _failure(interpreter: str, last: dict[str, dict[str, Any]], ending: Ending) -> Failure | None:
+def failure_of(interpreter: str, last: dict[str, dict[str, Any]], ending: Ending) -> Failure | None:
     """Return where and how it ended early; None where it came to its end."""
     python = last.get("python")
     step = last.get("step", {}).get("step", "start")
     ended_in = f"the step '{step}'"
     told = last.get("failure")
     if told is not None:
-        return Failure(
-            step=told["step"],
-            kind=told["kind"],
-            reason=_told_reason(told),
-            type=told["type"],
-            message=told["message"],
-            traceback=told["traceback"],
-            stderr=_tail(ending.stderr),
-            cause=told["cause"],
-        )
+        return told_failure(told, ending)
     if "end" in last and ending.outcome == "ok":
         return None
     start = _start_failure(interpreter, python, ending)
@@ -261,6 +253,20 @@ def _failure(interpreter: str, last: dict[str, dict[str, Any]], ending: Ending) 
         return Failure(step=step, kind="signal", reason=reason, signal=ending.signal, cause=cause, **evidence)
     reason = f"{ended_in} ended the interpreter with exit code {ending.exit_code} and without a word"
     return Failure(step=step, kind="exit", reason=reason, exit_code=ending.exit_code, **evidence)
+
+
+def told_failure(told: dict[str, Any], ending: Ending) -> Failure:
+    """Return the failure that an event of the child tells of."""
+    return Failure(
+        step=told["step"],
+        kind=told["kind"],
+        reason=_told_reason(told),
+        type=told["type"],
+        message=told["message"],
+        traceback=told["traceback"],
+        stderr=_tail(ending.stderr),
+        cause=told["cause"],
+    )
 
 
 def _told_reason(told: dict[str, Any]) -> str:
@@ -321,7 +327,7 @@ def _tail(text: str) -> str:
     return text[-TAIL_CHARACTERS:]
 
 
-def _finding_of(failure: Failure, framework: str, interpreter: str) -> Finding | None:
+def finding_of(failure: Failure, framework: str, interpreter: str) -> Finding | None:
     """Return a finding where the failure itself decides the cause; else the checks of `doctor` have to."""
     if not failure.cause:
         return None
