@@ -119,7 +119,7 @@ def _gpu_name(tensorflow, gpu):
 def _device_of_another_backend(asked, refusal):
     """Keras with torch or JAX picks the device itself: say which one it is, and refuse another."""
     value = state["keras"].ops.zeros((1,))
-    used = _lies_on(value)
+    used = lies_on(value)
     kind = asked.partition(":")[0]
     if kind != "auto" and kind != used.partition(":")[0]:
         raise refusal("device", "Keras's backend %s works on %s, not on %s" % (state["backend"], used, asked))
@@ -139,7 +139,7 @@ def _plain_name(device):
     return kind.lower()
 
 
-def _lies_on(value):
+def lies_on(value):
     """Return where a tensor or a variable lies; empty where its backend does not say."""
     value = getattr(value, "value", value)
     if callable(value):  # TensorFlow's own variables have a method of that name
@@ -172,7 +172,8 @@ def threads():
         return os.cpu_count()
 
 
-def _on_device():
+def on_device():
+    """Return the context in which tensors and variables are made on the chosen device."""
     if state["backend"] == "tensorflow":
         return state["tensorflow"].device(state["device"])
     return state["keras"].device(state["device"])
@@ -182,7 +183,7 @@ def build(settings):
     """Make the network."""
     keras = state["keras"]
     layers = keras.layers
-    with _on_device():
+    with on_device():
         network = keras.Sequential(
             [
                 keras.Input(shape=(28, 28, 1)),
@@ -206,7 +207,7 @@ def build(settings):
 
 def initialise(weights):
     """Put the initial weights into it."""
-    with _on_device():
+    with on_device():
         state["network"].set_weights(weights)
 
 
@@ -277,7 +278,7 @@ def train(data, orders, settings, watch):
     import numpy as np
 
     images, labels = data["train"]
-    with _on_device():
+    with on_device():
         state["network"].fit(
             _batches(images, labels, np.stack(orders), settings["batch_size"]),
             epochs=len(orders),
@@ -292,14 +293,14 @@ def train(data, orders, settings, watch):
 
 def evaluate(images, labels):
     """Return loss and accuracy."""
-    with _on_device():
+    with on_device():
         loss, accuracy = state["network"].evaluate(images, labels, batch_size=state["evaluation_batch"], verbose=0)
     return float(loss), float(accuracy)
 
 
 def predict(images):
     """Return the class that the network takes each image for, a NumPy array."""
-    with _on_device():
+    with on_device():
         return state["network"].predict(images, batch_size=state["evaluation_batch"], verbose=0).argmax(1)
 
 
@@ -308,9 +309,9 @@ def where():
     import numpy as np
 
     network = state["network"]
-    with _on_device():
+    with on_device():
         result = network(np.zeros((1, 28, 28, 1), np.float32))
-    places = [_lies_on(value) for value in [*network.weights, result]]
+    places = [lies_on(value) for value in [*network.weights, result]]
     return [place for place in places if place]
 
 
