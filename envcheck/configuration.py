@@ -1,17 +1,24 @@
-"""Where intent is declared: `[tool.envcheck]` of the nearest pyproject.toml that has it, and the command line."""
+"""Where intent is declared: `[tool.envcheck]` of the nearest pyproject.toml, ENVCHECK_REQUIRE, the command line."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any
 
 from envcheck.intent import Intent, UsageError, parse, requirement_of
 from envcheck.system import System
 
+VARIABLE = "ENVCHECK_REQUIRE"
+"""Requirements for whoever has no file to write to, such as an image: separated by `;`, `,` or line breaks."""
+
+BETWEEN = re.compile(r"[;\n]|,(?=\s*[A-Za-z])")
+"""What separates requirements; a comma within one, as in `python>=3.10,<3.13`, is followed by an operator."""
+
 
 def read(system: System, required: list[str], mute: list[str]) -> Intent:
-    """Return the declared intent: the nearest pyproject.toml with `[tool.envcheck]`, then the command line.
+    """Return the declared intent: of the nearest pyproject.toml with `[tool.envcheck]`, the variable, the command line.
 
     Raises:
         UsageError: a file or a requirement cannot be understood.
@@ -21,9 +28,11 @@ def read(system: System, required: list[str], mute: list[str]) -> Intent:
         if key not in {"require", "mute"}:
             raise UsageError(f"{source}: [tool.envcheck] has no key {key!r}; it knows `require` and `mute`")
     from_file = [requirement_of(text, source) for text in _strings(table, "require", source)]
+    written = (text.strip() for text in BETWEEN.split(system.getenv(VARIABLE) or ""))
+    from_variable = [requirement_of(text, VARIABLE) for text in written if text]
     from_line = parse(required, mute)
     return Intent(
-        requirements=from_file + from_line.requirements,
+        requirements=from_file + from_variable + from_line.requirements,
         mute=[*_strings(table, "mute", source), *from_line.mute],
         source=source if table else "",
     )

@@ -32,6 +32,10 @@ COMMANDS = {
         "envcheck.commands.setup",
     ),
     "fix": ("print what mends this environment; with --apply, do it", "envcheck.commands.fix"),
+    "entrypoint": (
+        "judge what was declared for this container, then become its command",
+        "envcheck.commands.entrypoint",
+    ),
     "explain": ("the manual page of a check or a cause", "envcheck.commands.explain"),
     "checks": ("list every check", "envcheck.commands.checks"),
     "schema": ("the JSON Schema of a report", "envcheck.commands.schema"),

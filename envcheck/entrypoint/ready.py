@@ -1,0 +1,56 @@
+"""The readiness file: there from the moment the command is started, with what was judged; gone while it is examined."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+
+from envcheck.report import Report
+
+DEFAULT = "/tmp/envcheck/ready.json"  # noqa: S108 - a fixed place, so that a probe of the orchestrator finds it
+"""Where it is written unless told otherwise; /run belongs to root, and images run as somebody else."""
+
+
+def remove(path: str) -> None:
+    """Remove what an earlier start of the same container has left."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)  # noqa: PTH108 - as cheap as it gets
+
+
+def write(path: str, mode: str, report: Report | None) -> str:
+    """Write the file in one step, and return why it could not be written; empty where it was.
+
+    Args:
+        path: where; folders above it are made.
+        mode: `strict`, `warn` or `off`.
+        report: what was judged; None where nothing was examined.
+    """
+    content = {
+        "verdict": report.verdict.value if report else "not-examined",
+        "summary": report.summary if report else "",
+        "mode": mode,
+        "requirements": [
+            {"text": item.text, "state": item.state, "reason": item.reason}
+            for item in (report.requirements if report else [])
+        ],
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120
+    temporary = ""
+    try:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".ready-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.write("\n")
+        # Whoever asks for readiness may be another user.
+        os.chmod(temporary, 0o644)  # noqa: PTH101
+        os.replace(temporary, path)  # noqa: PTH105
+    except OSError as error:
+        if temporary:
+            remove(temporary)
+        return f"{path}: {error.strerror}"
+    return ""
