@@ -1,22 +1,19 @@
 """The workload `character-model` in Keras 2 and 3; character_model_data.py says what it is."""
 
-data = None  # the module character_model_data, set by who loads this one
-
 
 def build(keras, size):
     """Return a decoder: embedding of characters and places, pre-norm blocks of causal attention, a dense layer."""
     layers = keras.layers
-    asked = data.SIZES[size]
-    width, heads, length = asked["width"], asked["heads"], asked["length"]
+    width, heads, length = size["width"], size["heads"], size["length"]
     text = keras.Input(shape=(length,), dtype="int32", name="text")
     positions = keras.Input(shape=(length,), dtype="int32", name="positions")
     values = layers.Add()(
         [
-            layers.Embedding(data.SYMBOLS, width, name="characters")(text),
+            layers.Embedding(size["symbols"], width, name="characters")(text),
             layers.Embedding(length, width, name="places")(positions),
         ]
     )
-    for number in range(1, asked["layers"] + 1):
+    for number in range(1, size["layers"] + 1):
         block = "block%d-" % number
         normal = layers.LayerNormalization(epsilon=1e-5, name=block + "norm1")(values)
         attention = layers.MultiHeadAttention(heads, width // heads, name=block + "attention")
@@ -25,7 +22,7 @@ def build(keras, size):
         wide = layers.Dense(4 * width, activation="gelu", name=block + "wide")(normal)
         values = layers.Add()([values, layers.Dense(width, name=block + "narrow")(wide)])
     values = layers.LayerNormalization(epsilon=1e-5, name="norm")(values)
-    outputs = layers.Dense(data.SYMBOLS, dtype="float32", name="next")(values)
+    outputs = layers.Dense(size["symbols"], dtype="float32", name="next")(values)
     return keras.Model({"text": text, "positions": positions}, outputs)
 
 

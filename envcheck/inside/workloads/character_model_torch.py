@@ -1,13 +1,10 @@
 """The workload `character-model` in PyTorch; character_model_data.py says what it is."""
 
-data = None  # the module character_model_data, set by who loads this one
-
 
 def build(torch, size):
     """Return a decoder: embedding of characters and places, pre-norm blocks of causal attention, a linear layer."""
     nn = torch.nn
-    asked = data.SIZES[size]
-    width, heads, length = asked["width"], asked["heads"], asked["length"]
+    width, heads, length = size["width"], size["heads"], size["length"]
 
     def attend(query, key, value):
         """Return softmax(query keyᵀ / √size) value, each place looking back only."""
@@ -23,6 +20,7 @@ def build(torch, size):
 
         def __init__(self):
             super().__init__()
+            self.heads = heads
             self.norm1 = nn.LayerNorm(width, eps=1e-5)
             self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
             self.output = nn.Linear(width, width)
@@ -42,10 +40,10 @@ def build(torch, size):
 
         def __init__(self):
             super().__init__()
-            self.characters, self.places = nn.Embedding(data.SYMBOLS, width), nn.Embedding(length, width)
-            self.blocks = nn.ModuleList([Block() for _ in range(asked["layers"])])
+            self.characters, self.places = nn.Embedding(size["symbols"], width), nn.Embedding(length, width)
+            self.blocks = nn.ModuleList([Block() for _ in range(size["layers"])])
             self.norm = nn.LayerNorm(width, eps=1e-5)
-            self.next = nn.Linear(width, data.SYMBOLS)
+            self.next = nn.Linear(width, size["symbols"])
 
         def forward(self, text, positions):
             values = self.characters(text) + self.places(positions)
@@ -57,27 +55,25 @@ def build(torch, size):
 
 
 def parameters(network):
-    """Return the parameters, in the order of character_model_data.parameters."""
-    layers = []
-    for block in network.blocks:
-        layers += [block.norm1, block.query, block.key, block.value, block.output, block.norm2, block.wide]
-        layers += [block.narrow]
+    """Return views of the parameters in Keras's layout, in the order of character_model_data.parameters."""
     found = [network.characters.weight, network.places.weight]
-    for layer in [*layers, network.norm, network.next]:
-        found += [layer.weight, layer.bias]
-    return found
+    for block in network.blocks:
+        heads = block.heads
+        found += [block.norm1.weight, block.norm1.bias]
+        for layer in (block.query, block.key, block.value):
+            width = layer.weight.shape[0]
+            found += [layer.weight.t().view(width, heads, width // heads), layer.bias.view(heads, width // heads)]
+        found += [block.output.weight.t().view(heads, width // heads, width), block.output.bias]
+        found += [block.norm2.weight, block.norm2.bias]
+        for layer in (block.wide, block.narrow):
+            found += [layer.weight.t(), layer.bias]
+    return [*found, network.norm.weight, network.norm.bias, network.next.weight.t(), network.next.bias]
 
 
-def arrange(name, array):
-    """Return a parameter in torch's layout."""
-    what = name.rpartition("-")[2]
-    if what == "bias":
-        return array.reshape(-1)
-    if what != "kernel":
-        return array
-    # Keras keeps a head's numbers apart: (in, heads, size) and (heads, size, out).
-    into = array.shape[-1] if "output" in name else array.shape[0]
-    return (array.reshape(-1, into) if "output" in name else array.reshape(into, -1)).transpose()
+def arrange(name, array, back=False):
+    """Return a parameter as it is: `parameters` gives views in Keras's layout."""
+    del name, back
+    return array
 
 
 def loss(torch, outputs, target):
