@@ -408,7 +408,7 @@ def walk(framework, settings, descriptor, load_sibling):
         executable=sys.executable,
     )
     try:
-        _walk(framework, settings, reporter, load_sibling)
+        walk_steps(framework, settings, reporter, load_sibling)
     except (Exception, SystemExit) as error:
         report_failure(reporter, error)
     sys.stderr.flush()
@@ -416,7 +416,8 @@ def walk(framework, settings, descriptor, load_sibling):
     os._exit(0)
 
 
-def _walk(framework, settings, reporter, load_sibling):
+def walk_steps(framework, settings, reporter, load_sibling):
+    """Take the reference network through its steps; for drivers that have started the process in their own way."""
     settings.update(learning_rate=LEARNING_RATE, adam_epsilon=ADAM_EPSILON, warm_up_batches=WARM_UP_BATCHES)
     framework.PACKAGE = settings["package"]
     framework.state.update(refusal=RefusalError, evaluation_batch=EVALUATION_BATCH)

@@ -187,7 +187,7 @@ def _conditions(result: SmokeResult, last: dict[str, dict[str, Any]]) -> list[Co
         ),
         Condition(
             name="device",
-            holds=_same_device(used, chosen),
+            holds=same_device(used, chosen),
             seen=f"the work ran on {used or 'a device that the framework does not name'}, asked for was {asked}"
             + ("" if asked == chosen else f" ({chosen})"),
         ),
@@ -204,7 +204,8 @@ def _conditions(result: SmokeResult, last: dict[str, dict[str, Any]]) -> list[Co
     return conditions
 
 
-def _same_device(used: str, chosen: str) -> bool:
+def same_device(used: str, chosen: str) -> bool:
+    """Tell whether the work ran where it was to run; `cuda` is `cuda:0`."""
     def full(device: str) -> str:
         return device if ":" in device or device == "cpu" else f"{device}:0"
 
