@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from envcheck.report import Finding
-from envcheck.smoke.result import Condition, Failure, Status
+from envcheck.smoke.result import Condition, Failure, SmokeResult, Status, Threshold
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +86,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         settings: what was asked for, by name.
         framework_version: such as `2.13.0+cpu`.
         device: where it ran, such as `cpu` or `cuda:0`.
+        device_name: as the framework names it; empty where it is the processor.
         dtype: the number format, such as `float32`; empty where there are several.
         seconds: wall time of all of it.
         step_seconds: wall time of each step, in order.
@@ -111,6 +112,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, str | int | float | bool] = {}
     framework_version: str = ""
     device: str = ""
+    device_name: str = ""
     dtype: str = ""
     seconds: float | None = None
     step_seconds: dict[str, float] = {}
@@ -124,3 +126,31 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     charts: list[Chart] = []
     failure: Failure | None = None
     findings: list[Finding] = []
+
+
+class SmokeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer of `envcheck smoke`.
+
+    Attributes:
+        schema_version: version of this form.
+        envcheck_version: version of the program that wrote it.
+        verdict: `ok`, `warning` (it trains, with something to mend), `error`, `unknown` or `usage`.
+        exit_code: what the command ends with: 0, 1, 2 or 3.
+        summary: the answer as a sentence.
+        interpreter: path of the interpreter under test.
+        interpreter_reason: why that one.
+        results: the reference network's training, one entry a framework.
+        proofs: all else that was tried.
+        thresholds: what `--require` asked for.
+    """
+
+    schema_version: int
+    envcheck_version: str
+    verdict: str
+    exit_code: int
+    summary: str
+    interpreter: str
+    interpreter_reason: str
+    results: list[SmokeResult]
+    proofs: list[Proof] = []
+    thresholds: list[Threshold] = []

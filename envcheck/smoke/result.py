@@ -218,28 +218,18 @@ class SmokeResult(msgspec.Struct, frozen=True, kw_only=True):
     findings: list[Finding] = []
 
 
-class SmokeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer of `envcheck smoke`.
+class Threshold(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--require` asked of a run, and whether it holds.
 
     Attributes:
-        schema_version: version of this form.
-        envcheck_version: version of the program that wrote it.
-        verdict: `ok`, `warning` (it trains, with something to mend), `error`, `unknown` or `usage`.
-        exit_code: what the command ends with: 0, 1, 2 or 3.
-        summary: the answer as a sentence.
-        interpreter: path of the interpreter under test.
-        interpreter_reason: why that one.
-        results: one entry a framework.
+        text: as it was written, such as `torch:accuracy>=0.95`.
+        state: `holds`, `fails` or `unknown`.
+        seen: what was seen, one sentence.
     """
 
-    schema_version: int
-    envcheck_version: str
-    verdict: str
-    exit_code: int
-    summary: str
-    interpreter: str
-    interpreter_reason: str
-    results: list[SmokeResult]
+    text: str
+    state: str
+    seen: str
 
 
 def as_facts(results: list[SmokeResult]) -> Training:

@@ -7,7 +7,7 @@ from typing import Any
 
 from envcheck.smoke import child, judge
 from envcheck.smoke.choice import Listener
-from envcheck.smoke.result import Settings, SmokeReport, SmokeResult, Status
+from envcheck.smoke.result import Settings, SmokeResult, Status
 
 FRAMEWORKS = {
     "tensorflow": ("smoke_keras", "tensorflow"),
@@ -111,36 +111,6 @@ def _speed_with_one_thread(framework: str, settings: Settings, interpreter: str)
     child.run(interpreter, FRAMEWORKS[framework][0], told, SPEED_SECONDS, events.append, one)
     rates = [event["samples_per_second"] for event in events if event["event"] == "trained"]
     return rates[-1] if rates else None
-
-
-def report(results: list[SmokeResult], interpreter: str, interpreter_reason: str) -> SmokeReport:
-    """Return the whole answer."""
-    from envcheck import __version__  # noqa: PLC0415
-    from envcheck.smoke.result import SCHEMA_VERSION  # noqa: PLC0415
-
-    verdict, exit_code = verdict_of(results)
-    return SmokeReport(
-        schema_version=SCHEMA_VERSION,
-        envcheck_version=__version__,
-        verdict=verdict,
-        exit_code=exit_code,
-        summary=" ".join(summary_of(result) for result in results),
-        interpreter=interpreter,
-        interpreter_reason=interpreter_reason,
-        results=results,
-    )
-
-
-def verdict_of(results: list[SmokeResult]) -> tuple[str, int]:
-    """Return the verdict and the exit code: the worst of all, and an error is worse than what could not be examined."""
-    statuses = {result.status for result in results}
-    if Status.FAILED in statuses or statuses <= {Status.ABSENT}:
-        return "error", 1
-    if Status.UNUSABLE_DATA in statuses:
-        return "usage", 2
-    if Status.UNEXAMINED in statuses:
-        return "unknown", 3
-    return ("warning" if any(result.findings for result in results) else "ok"), 0
 
 
 def summary_of(result: SmokeResult) -> str:

@@ -82,6 +82,7 @@ def start(tmp_path: Path, mark: str) -> Callable[..., subprocess.Popen[bytes]]:
         environment |= {"PYTHONPATH": os.pathsep.join(filter(None, [str(stubs or ""), str(ROOT)])), MARK: mark}
         # More threads on a machine that is busy with other tests would measure those.
         environment |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
+        environment |= {"ENVCHECK_HISTORY": str(tmp_path / "history" / "smoke.jsonl")}
         environment |= options.pop("variables", {})
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": here} | options
         command = [sys.executable, "-c", COMMAND, "smoke", *arguments]

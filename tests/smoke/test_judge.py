@@ -8,7 +8,8 @@ from envcheck.report import Confidence, Severity
 from envcheck.smoke import judge
 from envcheck.smoke.child import Ending
 from envcheck.smoke.result import Settings, SmokeResult, Status, as_facts
-from envcheck.smoke.training import summary_of, verdict_of
+from envcheck.smoke.suite import verdict_of
+from envcheck.smoke.training import summary_of
 
 ENDED = Ending(outcome="ok", exit_code=0, seconds=9.0)
 
