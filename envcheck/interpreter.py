@@ -121,6 +121,7 @@ def ask_inside(
     deadline: float,
     arguments: Sequence[str] = (),
     program: str = "",
+    stdin: str = "",
 ) -> Answer:
     """Run a script of `inside/` in the interpreter under test and return what it said.
 
@@ -131,6 +132,7 @@ def ask_inside(
         deadline: seconds; then the child is killed with all that it started.
         arguments: what the script takes.
         program: another interpreter to run it with, such as envcheck's own.
+        stdin: text on its standard input: what others on this machine must not see among its arguments.
     """
     # The script ends itself shortly after the deadline, should envcheck itself be killed before.
     limit = f"{deadline + 1:.1f}"
@@ -146,6 +148,7 @@ def ask_inside(
         ],
         deadline,
         key=" ".join(["inside", script, *arguments]),
+        stdin=stdin,
     )
     said = []
     for line in completed.stdout.splitlines():

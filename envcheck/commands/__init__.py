@@ -36,6 +36,10 @@ COMMANDS = {
         "judge what was declared for this container, then become its command",
         "envcheck.commands.entrypoint",
     ),
+    "jupyter": (
+        "list Jupyter's kernels: what each runs, whether it starts; with --fix, mend them",
+        "envcheck.commands.jupyter",
+    ),
     "explain": ("the manual page of a check or a cause", "envcheck.commands.explain"),
     "checks": ("list every check", "envcheck.commands.checks"),
     "schema": ("the JSON Schema of a report", "envcheck.commands.schema"),

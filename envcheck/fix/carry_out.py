@@ -81,7 +81,7 @@ def carry_out(report: Report, examine: Examine, hear: Hear, wanted: Wanted = eve
     first = plan(report, wanted)
     if python is None or not first.steps:
         return Mended(report=report, steps=[], left=first.left)
-    _refuse_where_a_run_has_not_ended(python)
+    refuse_where_a_run_has_not_ended(python)
     path, written = record.new(python, environment.installed(python))
     tried: set[str] = set()
     steps: list[Step] = []
@@ -119,7 +119,12 @@ def carry_out(report: Report, examine: Examine, hear: Hear, wanted: Wanted = eve
     )
 
 
-def _refuse_where_a_run_has_not_ended(python: Python) -> None:
+def refuse_where_a_run_has_not_ended(python: Python) -> None:
+    """Refuse to change an environment that a run is changing, or that one left in the middle of a step.
+
+    Raises:
+        NotPossibleError: so it is.
+    """
     found = record.latest(python)
     if found is None or not found[1].copy:
         return

@@ -24,6 +24,12 @@ VERDICTS = {
 }
 SEVERITIES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold"}
 
+AT_FAULT = {
+    "host": "the host",
+    "image": "the image",
+    "start": "the way in which the container was started",
+}
+
 EVIDENCE_LINES = 4
 REMEDIES = 2
 NOTES_SHOWN = 3
@@ -49,17 +55,7 @@ def page(report: Report, *, width: int = 100, colour: bool = False, verbose: boo
         quiet: the verdict alone.
     """
     output = io.StringIO()
-    console = Console(
-        file=output,
-        width=max(width, 40),
-        force_terminal=colour,
-        no_color=not colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-    )
+    console = _console(output, width, colour=colour)
     word, style = VERDICTS[report.verdict]
     _heading(console, word, style, report.summary)
     if quiet:
@@ -79,6 +75,39 @@ def page(report: Report, *, width: int = 100, colour: bool = False, verbose: boo
             f"  envcheck explain {shown[0].check} says more; envcheck doctor -v shows every fact", style="dim"
         )
     return output.getvalue()
+
+
+def findings(
+    verdict: Verdict,
+    summary: str,
+    found: list[Finding],
+    *,
+    width: int = 100,
+    colour: bool = False,
+    verbose: bool = False,
+) -> str:
+    """Return a verdict and findings as `page` shows them, for answers that are no whole report."""
+    output = io.StringIO()
+    console = _console(output, width, colour=colour)
+    word, style = VERDICTS[verdict]
+    _heading(console, word, style, summary)
+    said = verdict is Verdict.ERROR and bool(found) and found[0].title == summary
+    _findings(console, found, said=said, verbose=verbose)
+    return output.getvalue()
+
+
+def _console(output: io.StringIO, width: int, *, colour: bool) -> Console:
+    return Console(
+        file=output,
+        width=max(width, 40),
+        force_terminal=colour,
+        no_color=not colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
 
 
 def _heading(console: Console, word: str, style: str, sentence: str, emphasis: str = "") -> None:
@@ -117,6 +146,8 @@ def _remarks(report: Report) -> list[tuple[str, str]]:
 def _finding(console: Console, finding: Finding, *, verbose: bool) -> None:
     sure = "" if finding.confidence is Confidence.CERTAIN else f", {finding.confidence.value}"
     _row(console, "cause", f"{finding.cause}{sure}  [{finding.check}]")
+    if finding.at_fault:
+        _row(console, "at fault", AT_FAULT.get(finding.at_fault, finding.at_fault))
     if finding.detail:
         _row(console, "why", finding.detail)
     evidence = finding.evidence if verbose else finding.evidence[:EVIDENCE_LINES]
