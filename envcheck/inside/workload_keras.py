@@ -26,21 +26,34 @@ def load(settings):
 
 
 def choose_device(asked):
-    """Choose where to work, and the numbers to work with."""
+    """Choose where to work, and the numbers to work with where precision is mixed."""
     base = state["base"]
     chosen = base.choose_device(asked)
     state.update(keras=base.state["keras"], backend=base.state["backend"])
-    keras = state["keras"]
-    state["half"] = ""
-    if state["settings"]["precision"] == "mixed":
-        # On a processor bfloat16 is what there is; on a GPU float16 with a scaled loss is Keras's own way.
-        state["half"] = "bfloat16" if chosen["used"] == "cpu" else "float16"
-        policy = "mixed_" + state["half"]
-        if hasattr(keras.mixed_precision, "set_global_policy"):
-            keras.mixed_precision.set_global_policy(policy)
-        else:
-            keras.mixed_precision.experimental.set_policy(policy)
+    # On a processor bfloat16 is what there is; on a GPU float16 with a scaled loss is Keras's own way.
+    mixed = state["settings"]["precision"] == "mixed"
+    state["half"] = ("bfloat16" if chosen["used"] == "cpu" else "float16") if mixed else ""
     return chosen
+
+
+def _compute_in(policy):
+    mixed_precision = state["keras"].mixed_precision
+    if hasattr(mixed_precision, "set_global_policy"):
+        mixed_precision.set_global_policy(policy)
+    else:  # before TensorFlow 2.4
+        mixed_precision.experimental.set_policy(policy)
+
+
+def half():
+    """Return the name of the shorter numbers that it computes with; empty where all are float32."""
+    return state["half"]
+
+
+def reference():
+    """Return the module that trains the reference network in this framework."""
+    if state["half"]:
+        _compute_in("float32")
+    return state["base"]
 
 
 def device_memory():
@@ -53,6 +66,8 @@ def build(module, size):
     keras = state["keras"]
     state.update(module=module, size=size, jit=False, inner=None)
     keras.backend.clear_session()
+    if state["half"]:
+        _compute_in("mixed_" + state["half"])
     with state["base"].on_device():
         network = module.build(keras, size)
     state["network"] = network
@@ -102,6 +117,8 @@ def _compile_training(network):
 
 def _trained(names):
     """Return the variables with these names; where Keras calls them otherwise, in its own order."""
+    if hasattr(state["module"], "parameters"):
+        return state["module"].parameters(state["network"])
     variables = state["network"].trainable_weights
     # Keras 3 has a path without the class's prefix, Keras 2 a name that ends in an output's number.
     found = {getattr(variable, "path", variable.name).partition(":")[0]: variable for variable in variables}
@@ -117,6 +134,14 @@ def initialise(names, arrays):
             if tuple(variable.shape) != array.shape:
                 raise AssertionError("%s has the shape %s, %s was expected" % (name, variable.shape, array.shape))
             variable.assign(array)
+
+
+put_back = initialise
+
+
+def arranged(_, arrays):
+    """Return parameters in Keras's layout, which they are in."""
+    return arrays
 
 
 def weights(names):

@@ -1,13 +1,15 @@
 """Workloads in PyTorch; see workload_walk.py for what a workload's files give, smoke_torch.py for device and threads.
 
-What the walk asks of an engine (arrays are NumPy's, parameters in Keras's layout):
+What the walk asks of an engine (arrays are NumPy's):
 
     FAMILY                              ending of the workloads' files for it
     prepare(load_sibling, settings, refusal)    before anything is imported
     load, choose_device, device_memory  as smoke_torch.py's
     build(module, size)                 make the network; return how many numbers it trains
     restart()                           the same anew: no memory of any training
-    initialise(names, arrays), weights(names)
+    initialise(names, arrays)           put in parameters that are in Keras's layout
+    arranged(names, arrays)             the same in the framework's layout
+    weights(names), put_back(names, arrays)     in the framework's layout
     compile(inputs, target)             put the compiler to work; return the outputs without and with it
     do_without_compiler()
     train(part, validation, orders, watch, place), train_batch(inputs, target) -> loss
@@ -46,6 +48,11 @@ def choose_device(asked):
     return chosen
 
 
+def reference():
+    """Return the module that trains the reference network in this framework."""
+    return state["base"]
+
+
 def device_memory():
     """Return the peak of the device's memory, bytes."""
     return state["base"].device_memory()
@@ -81,6 +88,11 @@ def _precision():
         state["scaler"] = torch.cuda.amp.GradScaler()
 
 
+def half():
+    """Return the name of the shorter numbers that it computes with; empty where all are float32."""
+    return state["half"]
+
+
 def build(module, size):
     """Make the network and its optimizer."""
     torch = state["torch"]
@@ -101,37 +113,35 @@ def restart():
     build(state["module"], state["size"])
 
 
-def _arranged(name, array, back=False):
-    """Return a parameter in torch's layout (or back in Keras's)."""
-    arrange = getattr(state["module"], "arrange", None)
-    if arrange is not None:
-        return arrange(name, array, back)
-    return arrange_kernel(name, array, back)
+def arranged(names, arrays):
+    """Return parameters in torch's layout."""
+    arrange = getattr(state["module"], "arrange", arrange_kernel)
+    return [arrange(name, array) for name, array in zip(names, arrays)]  # noqa: B905 - Python 3.6
 
 
-def arrange_kernel(name, array, back=False):
-    """Return a kernel with its axes in torch's order (or back in Keras's); all else as it is."""
+def arrange_kernel(name, array):
+    """Return a kernel with its axes in torch's order; all else as it is."""
     if not name.endswith("kernel") or array.ndim < 2:
         return array
-    axes = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0) if back else (3, 2, 0, 1)}[array.ndim]
-    return array.transpose(axes)
+    return array.transpose({2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}[array.ndim])
 
 
 def initialise(names, arrays):
     """Put the initial parameters into it."""
+    put_back(names, arranged(names, arrays))
+
+
+def put_back(_, arrays):
+    """Put in parameters that are in torch's layout already."""
     torch = state["torch"]
     with torch.no_grad():
-        for name, array, tensor in zip(names, arrays, state["module"].parameters(state["network"])):
-            tensor.copy_(torch.from_numpy(_arranged(name, array).copy()))
+        for array, tensor in zip(arrays, state["module"].parameters(state["network"])):  # noqa: B905
+            tensor.copy_(torch.from_numpy(array.copy()))
 
 
-def weights(names):
-    """Return the parameters, in Keras's layout."""
-    found = state["module"].parameters(state["network"])
-    return [
-        _arranged(name, tensor.detach().cpu().numpy(), True).copy()  # noqa: FBT003 - a workload's own signature
-        for name, tensor in zip(names, found)
-    ]
+def weights(_):
+    """Return the parameters."""
+    return [tensor.detach().cpu().numpy().copy() for tensor in state["module"].parameters(state["network"])]
 
 
 def _tensor(array):

@@ -13,6 +13,7 @@ written as JSON, one object a line; each event carries the name of its workload.
                     prepare(path, size, seed) -> {"train": part, "validation": part, "test": part}, a part is
                         {"inputs": {name: array}, "target": array, ...}, first axis: the sample; where real data (a path)
                         changes the network, "size": {...} holds what is to be put into `size`
+                    recognises(path) -> whether real data is of its kind (optional: without it none is)
                     parameters(size) -> [(name, shape, kind)] of all that is trained, in Keras's layout, named as there
                         (LAYER/kernel), or else in the order of Keras's trainable_weights; kind: glorot,
                         orthogonal, uniform, normal, zeros, ones, forget, or a number: uniform up to it
@@ -21,15 +22,18 @@ written as JSON, one object a line; each event carries the name of its workload.
                         "measures": [...]}, each optional, with the fields of envcheck/smoke/proof.py
                     predict(call, part, size) -> outputs (optional): for decoding and generation; call({name: array})
                         runs the network on a batch and returns an array
-                    load_sibling is put into it: loads another file of the folder above by its name
-                    conditions(call, part, size, seed) -> [(name, holds, seen)] (optional)
+                    load_sibling is put into it: it loads another file of the folder above by its name
+                    examine(call, part, size, seed) -> as `show`, and "conditions": [{"name", "holds", "seen"}]
+                        (optional): what must hold of the trained network beside the bar
     NAME_torch.py   build(torch, size) -> nn.Module with forward(**inputs)
                     parameters(network) -> tensors (or views of some) in the order of NAME_data.parameters
                     loss(torch, outputs, target) -> one loss a sample
-                    arrange(name, array, back=False) -> torch's layout (and back); without it the engine's own
+                    arrange(name, array) -> the array in torch's layout; without it the engine's own
                     inner(torch, network, inputs) -> {name: tensor} (optional): what `show` gets as `inner`
+                    data is put into it, and into the next: the module NAME_data
     NAME_keras.py   build(keras, size) -> keras.Model with named inputs
                     loss(keras, target, outputs) -> one loss a sample
+                    parameters(network) -> variables in the order of NAME_data.parameters (optional)
                     inner(keras, network) -> keras.Model with a dict of outputs (optional)
                     custom_objects(keras) -> {name: class} (optional): what a saved model needs to be loaded
 
@@ -48,6 +52,7 @@ import tempfile
 import threading
 import time
 
+REFERENCE = "reference-cnn"
 SHOWN_SAMPLES = 8
 # Of two runs of the same mathematics in float32, relative to the largest output. Loaded anew nothing but the order of
 # sums may differ; a compiler also fuses and contracts operations, some hundred of them in a row.
@@ -100,6 +105,8 @@ class Watchdog:
         if self.done.wait(seconds):
             return
         reporter.send("stuck", seconds=seconds, **place.told())
+        sys.stderr.write("Timeout (%.1f s)!\n" % seconds)
+        sys.stderr.flush()
         faulthandler.dump_traceback()
         sys.stderr.flush()
         os._exit(STUCK_EXIT_CODE)
@@ -135,7 +142,9 @@ def walk(engine, settings, descriptor, load_sibling):
     Args:
         engine: workload_torch.py or workload_keras.py.
         settings: package, workloads (names), size, device, seed, data, precision (`float32` or `mixed`), compiled,
-            threads (0: as they are), seconds (wall time from now on for all workloads).
+            alone (whether one workload was asked for, which must then take the data), threads (0: as they are),
+            seconds (wall time from now on for all workloads), reference (samples, epochs and batch_size of the
+            reference network).
         descriptor: where events are written.
         load_sibling: function that loads another file of this folder by its name.
     """
@@ -176,7 +185,10 @@ def walk(engine, settings, descriptor, load_sibling):
         labelled.send("workload", seconds=allowed)
         watchdog = Watchdog(labelled, place, allowed)
         try:
-            _walk_one(engine, name, settings, labelled, training, load_sibling, numpy)
+            if name == REFERENCE:
+                _walk_reference(engine, settings, labelled, training, load_sibling)
+            else:
+                _walk_one(engine, name, settings, labelled, training, load_sibling, numpy)
         except (Exception, SystemExit) as error:
             watchdog.stop()
             training.report_failure(labelled.reporter, error, workload=name)
@@ -210,19 +222,30 @@ def _start(engine, settings, reporter, place, training, load_sibling):
     return training.import_numpy()
 
 
+def _walk_reference(engine, settings, reporter, training, load_sibling):
+    """Take the reference network through its own steps; the framework is imported already."""
+    gc.collect()
+    _forget_peak_memory()
+    told = dict(settings, speed_only=False, **settings["reference"])
+    if not settings["alone"]:
+        told["data"] = ""
+    training.walk_steps(engine.reference(), told, reporter, load_sibling)
+
+
 def _walk_one(engine, name, settings, reporter, training, load_sibling, numpy):
     place = reporter.place
     gc.collect()
     _forget_peak_memory()
     stem = "workloads/" + name.replace("-", "_")
     data = load_sibling(stem + "_data")
-    data.load_sibling = load_sibling
     network = load_sibling(stem + "_" + engine.FAMILY)
+    data.load_sibling, network.data = load_sibling, data
     seed = settings["seed"]
 
     reporter.begin("preprocess")
     size = dict(data.SIZES[settings["size"]])
-    parts = data.prepare(settings["data"], size, seed)
+    path = _own_data(data, settings)
+    parts = data.prepare(path, size, seed)
     size.update(parts.pop("size", {}))
     reporter.send(
         "data",
@@ -235,13 +258,14 @@ def _walk_one(engine, name, settings, reporter, training, load_sibling, numpy):
         epochs=size["epochs"],
         batch_size=size["batch_size"],
         learning_rate=size["learning_rate"],
+        path=path,
         **{part: len(values["target"]) for part, values in parts.items()},
     )
 
     reporter.begin("build")
     listed = data.parameters(size)
     found, expected = engine.build(network, size), sum(int(numpy.prod(shape)) for _, shape, _ in listed)
-    reporter.send("network", parameters=found)
+    reporter.send("network", parameters=found, half=engine.half())
     if found != expected:
         raise AssertionError("the network has %d parameters, %d were expected" % (found, expected))
 
@@ -262,16 +286,15 @@ def _walk_one(engine, name, settings, reporter, training, load_sibling, numpy):
     place.batches = watch.batches
     engine.train(parts["train"], parts["validation"], orders, watch, place)
     reporter.send("trained", samples_per_second=watch.samples_per_second(), steps=orders.size // size["batch_size"])
-    after = engine.weights([name for name, _, _ in listed])
+    names = [name for name, _, _ in listed]
     moved, finite = {}, True
-    for (parameter, _, _), start, end in zip(listed, before, after):  # noqa: B905 - Python 3.6
+    for parameter, start, end in zip(names, engine.arranged(names, before), engine.weights(names)):  # noqa: B905
         change, length = end.astype(numpy.float64) - start, numpy.linalg.norm(start.astype(numpy.float64))
         finite = finite and bool(numpy.isfinite(end).all())
         # What starts at zero has no length to compare with: the distance itself is told.
         moved[parameter] = float(numpy.linalg.norm(change) / (length or 1.0))
     reporter.send("moved", layers=moved, finite=finite)
     if not finite or (watch.history and not watch.history[-1]["finite"]):
-        names = [name for name, _, _ in listed]
         reporter.send("not-finite", **_first_not_finite(engine, numpy, parts["train"], orders, names, before, size))
         return
 
@@ -288,9 +311,8 @@ def _walk_one(engine, name, settings, reporter, training, load_sibling, numpy):
         finite=bool(numpy.isfinite(outputs).all()) if outputs.dtype.kind == "f" else True,
         samples=len(parts["test"]["target"]),
     )
-    if hasattr(data, "conditions"):
-        asked = data.conditions(_call(engine, size, settings), parts["test"], size, seed)
-        reporter.send("conditions", conditions=[dict(zip(("name", "holds", "seen"), found)) for found in asked])
+    if hasattr(data, "examine"):
+        reporter.send("shown", **data.examine(_call(engine, size, settings), parts["test"], size, seed))
     few = {key: values[:SHOWN_SAMPLES] for key, values in parts["test"]["inputs"].items()}
     reporter.send("shown", **data.show(outputs, parts["test"], engine.inner(few)))
     reporter.send("where", devices=sorted(set(engine.where(first))))
@@ -303,6 +325,16 @@ def _walk_one(engine, name, settings, reporter, training, load_sibling, numpy):
             reporter.send("saved", **saved)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_data(data, settings):
+    """Return the path of real data for this workload; empty where it draws its own."""
+    path = settings["data"]
+    if not path or (hasattr(data, "recognises") and (settings["alone"] or data.recognises(path))):
+        return path
+    if settings["alone"]:
+        raise DataError("%s: this workload draws its own data and reads no other" % path)
+    return ""
 
 
 def _orders(numpy, samples, size, seed):
@@ -351,7 +383,7 @@ def _drawn(numpy, random, shape, kind):
 def _put(engine, numpy, listed, arrays):
     names = [name for name, _, _ in listed]
     engine.initialise(names, arrays)
-    for name, wanted, found in zip(names, arrays, engine.weights(names)):  # noqa: B905 - Python 3.6
+    for name, wanted, found in zip(names, engine.arranged(names, arrays), engine.weights(names)):  # noqa: B905
         if not numpy.array_equal(wanted, found):
             raise AssertionError("the network does not hold the numbers that were put into its %s" % name)
 
@@ -417,7 +449,7 @@ def _first_not_finite(engine, numpy, part, orders, names, before, size):
             bad = [name for name, array in zip(names, after) if not numpy.isfinite(array).all()]  # noqa: B905
             if math.isfinite(loss) and not bad:
                 continue
-            engine.initialise(names, earlier)
+            engine.put_back(names, earlier)
             for layer, output in engine.layer_outputs(inputs):
                 if output.dtype.kind == "f" and not numpy.isfinite(output).all():
                     return dict(found, layer=layer, kind="output")

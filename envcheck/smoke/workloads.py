@@ -1,0 +1,184 @@
+"""The part `workload`: small members of the families that people train, each walked through six steps in each framework.
+
+One child a framework walks all of them; where one crashes, hangs or fails, a new child goes on behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from envcheck.smoke import backends, child, judge, reference, workload_judge
+from envcheck.smoke.backends import Target
+from envcheck.smoke.child import Ending
+from envcheck.smoke.choice import Choice, Listener
+from envcheck.smoke.proof import Proof
+from envcheck.smoke.result import Settings, Status
+
+REFERENCE = "reference-cnn"
+
+ORDER = (
+    REFERENCE,
+    "residual",
+    "recurrent",
+    "text-classifier",
+    "character-model",
+    "translator",
+    "speech",
+    "waveform",
+)
+"""Workloads from the oldest family to the youngest; one that is not named here comes behind them."""
+
+ENGINES = {"torch": "workload_torch", "tensorflow": "workload_keras", "keras": "workload_keras"}
+"""Package → the engine of `envcheck/inside/` that trains in it."""
+
+REFERENCE_SETTINGS: dict[str, dict[str, int]] = {
+    "quick": {"samples": 200, "epochs": 2},
+    "standard": {},
+    "full": {"samples": 5000, "epochs": 12},
+}
+"""What the reference network is told at each size beside its defaults."""
+
+
+def names() -> list[str]:
+    """Return the names of all workloads, in the order in which they run."""
+    files = (child.INSIDE / "workloads").glob("*_data.py")
+    found = {path.name.removesuffix("_data.py").replace("_", "-") for path in files} | {REFERENCE}
+    return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
+
+
+def prove(choice: Choice, listen: Listener) -> list[Proof]:
+    """Walk each workload that is asked for through its steps, in each framework.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; nothing is left running.
+    """
+    asked = names() if "all" in choice.workloads else [name for name in names() if name in choice.workloads]
+    proofs: list[Proof] = []
+    for target in backends.targets(choice.frameworks, choice.interpreter):
+        proofs += _prove_in(target, asked, choice, listen)
+    if not choice.by_name and any(proof.status is not Status.ABSENT for proof in _as_absent(proofs)):
+        proofs = _as_absent(proofs)
+    return workload_judge.with_same_start(proofs)
+
+
+def _as_absent(proofs: Sequence[Proof]) -> list[Proof]:
+    """Return the proofs; those in a framework that is not installed are no failures."""
+    return [
+        replace(proof, status=Status.ABSENT, findings=[])
+        if proof.failure is not None and proof.failure.kind == "not-installed" and proof.failure.step == "import"
+        else proof
+        for proof in proofs
+    ]
+
+
+def _prove_in(target: Target, asked: Sequence[str], choice: Choice, listen: Listener) -> list[Proof]:
+    """Return the proofs of one framework; a new child begins behind each workload that ended the one before."""
+    deadline = time.monotonic() + choice.timeout_seconds
+    proofs: list[Proof] = []
+    left = list(asked)
+    while left:
+        seconds = deadline - time.monotonic()
+        if proofs and seconds < workload_judge.LEAST_SECONDS:
+            return proofs + [workload_judge.not_begun(name, target, choice) for name in left]
+        events, ending = _run(target, left, choice, seconds, listen)
+        ended = [event["workload"] for event in events if event["event"] == "workload-end"]
+        begun = [event["workload"] for event in events if event["event"] == "workload"]
+        if not begun:
+            # It did not come to the first one: no other would fare better.
+            return proofs + [_proof(name, target, choice, events, ending) for name in left]
+        over = begun if "end" in {event["event"] for event in events} else ended + begun[-1:]
+        over = [name for name in left if name in set(over) | set(begun)]
+        proofs += [_proof(name, target, choice, events, ending) for name in over]
+        for number, proof in enumerate(proofs[-len(over) :], 1):
+            listen(
+                target.name,
+                {"event": "proof", "name": proof.name, "done": len(proofs) - len(over) + number, "total": len(asked)},
+            )
+        left = [name for name in left if name not in over]
+        if "end" in {event["event"] for event in events} and left:
+            return proofs + [workload_judge.not_begun(name, target, choice) for name in left]
+    return proofs
+
+
+def _run(
+    target: Target, asked: Sequence[str], choice: Choice, seconds: float, listen: Listener
+) -> tuple[list[dict[str, Any]], Ending]:
+    events: list[dict[str, Any]] = []
+
+    def receive(event: dict[str, Any]) -> None:
+        # Of the progress only the last is of use later.
+        if event["event"] == "progress" and events and events[-1]["event"] == "progress":
+            events[-1] = event
+        else:
+            events.append(event)
+        if event["event"] not in {"end", "failure"}:
+            listen(target.name, event)
+
+    ending = child.run(
+        choice.interpreter,
+        ENGINES[target.package],
+        _told(target, asked, choice, seconds),
+        seconds,
+        receive,
+        target.variables,
+        driver="workload_walk",
+    )
+    return events, ending
+
+
+def _told(target: Target, asked: Sequence[str], choice: Choice, seconds: float) -> Mapping[str, Any]:
+    return {
+        "package": target.package,
+        "workloads": list(asked),
+        "size": choice.size,
+        "device": choice.device,
+        "seed": choice.seed,
+        "data": choice.data and os.path.abspath(choice.data),  # noqa: PTH100 - a text goes to the child
+        "alone": len(choice.workloads) == 1 and "all" not in choice.workloads,
+        "precision": choice.precision,
+        "compiled": choice.compiled,
+        "threads": 0,
+        "seconds": seconds,
+        "reference": _reference_settings(choice),
+    }
+
+
+def _reference_settings(choice: Choice) -> dict[str, int]:
+    settings = Settings(**REFERENCE_SETTINGS[choice.size])
+    return {"samples": settings.samples, "epochs": settings.epochs, "batch_size": settings.batch_size}
+
+
+def _proof(name: str, target: Target, choice: Choice, events: Sequence[dict[str, Any]], ending: Ending) -> Proof:
+    told = [event for event in events if event.get("workload", name) == name]
+    if name == REFERENCE:
+        return _reference_proof(target, choice, told, ending)
+    return workload_judge.proof_of(name, target, choice, told, ending)
+
+
+def _reference_proof(target: Target, choice: Choice, events: Sequence[dict[str, Any]], ending: Ending) -> Proof:
+    """Return the reference network's proof: its own judge reads what its own steps told."""
+    own = [event for event in events if event["event"] != "end" or event.get("workload")]
+    settings = Settings(
+        **REFERENCE_SETTINGS[choice.size],
+        device=choice.device,
+        seed=choice.seed,
+        timeout_seconds=choice.timeout_seconds,
+    )
+    if any(event["event"] == "workload-end" for event in own):
+        ending = Ending(outcome="ok", exit_code=0, seconds=own[-1]["at"])
+    framework = target.name.partition("-")[0]
+    result = judge.result_of(framework, settings, choice.interpreter, own, ending)
+    failure = workload_judge.failure_of(choice.interpreter, own, ending)
+    if failure is not None:
+        result = replace(result, failure=failure)
+    return replace(
+        reference.proof_of(result),
+        part="workload",
+        framework=target.name,
+        measures=[*reference.proof_of(result).measures, *workload_judge.untrained(own)],
+    )
