@@ -238,10 +238,11 @@ def diagnose(
     checks: Sequence[Check],
     intent: Intent,
     options: Mapping[str, Any] | None = None,
+    known: Sequence[Finding] = (),
 ) -> Report:
-    """Judge facts by checks and return the report."""
+    """Judge facts by checks and return the report; `known` was found elsewhere, such as on a container's host."""
     results: list[CheckResult] = []
-    findings: list[Finding] = []
+    findings: list[Finding] = list(known)
     for check in checks:
         result, found = run_check(check, facts, probes, intent)
         results.append(result)

@@ -122,6 +122,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         required: whether declared intent asks for what fails here.
         consequences: findings folded under this one; filled in by the engine.
         muted: the user asked not to be told; it counts for nothing.
+        at_fault: who has to change something about what a container sees: `host`, `image`, `start` (how the container
+            was started); empty where that cannot be said, and on any other machine.
     """
 
     cause: str
@@ -138,6 +140,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
     consequences: list[Finding] = []
     muted: bool = False
+    at_fault: str = ""
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):

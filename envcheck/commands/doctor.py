@@ -32,12 +32,24 @@ EXIT_CODES = {"ok": 0, "warning": 0, "error": 1, "unknown": 3}
 @click.option("--skip", multiple=True, metavar="GLOB", help="Leave out these checks; repeatable.")
 @click.option("--mute", multiple=True, metavar="CHECK", help="Show a check's findings as muted and do not count them.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="No probe may take longer.")
+@click.option(
+    "--max-age",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Give a healthy answer again that is not older, instead of examining anew: for health checks.",
+)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="All facts, probes and checks.")
 @click.option("-q", "--quiet", is_flag=True, help="The verdict alone.")
 @click.option(
     "--record", type=click.Path(dir_okay=False, writable=True), metavar="FILE", help="Keep all that was seen, redacted."
+)
+@click.option("--container", metavar="NAME|IMAGE", help="Examine what a container sees, and who is at fault.")
+@click.option(
+    "--container-options",
+    metavar="OPTIONS",
+    help='What an image is started with, such as "--gpus all --shm-size 8g". [the host\'s GPUs]',
 )
 @click.option(
     "--from",
@@ -59,12 +71,15 @@ def doctor(
     skip: tuple[str, ...],
     mute: tuple[str, ...],
     timeout: float | None,
+    max_age: float | None,
     strict: bool,
     as_json: bool,
     verbose: bool,
     quiet: bool,
     record: str | None,
     replay: str | None,
+    container: str | None,
+    container_options: str | None,
     pasted: tuple[str, ...],
     files: tuple[str, ...],
 ) -> int:
@@ -73,16 +88,38 @@ def doctor(
     Exit status: 0 healthy or with warnings, 1 an error (with --strict a warning too), 2 wrong usage, 3 something that
     was required could not be examined.
     """
-    if files and not pasted:
-        raise click.UsageError(
-            f"doctor takes no argument {files[0]!r}; to judge a file: envcheck doctor --from {files[0]}"
-        )
-    if (replay or pasted) and (record or python):
-        raise click.UsageError("--record and --python need this machine: leave them out with --replay and --from")
-    if replay and pasted:
-        raise click.UsageError("--replay and --from are two machines: give one of them")
+    refuse_contradictions(
+        files=files,
+        pasted=bool(pasted),
+        replay=bool(replay),
+        record=bool(record),
+        python=bool(python),
+        max_age=max_age is not None,
+        container=bool(container),
+        container_options=container_options is not None,
+    )
     if only or skip:
         chosen_checks(only, skip)
+    if container:
+        report = look_into(
+            container,
+            container_options,
+            python,
+            list(required),
+            list(mute),
+            chosen_checks(only, skip),
+            Progress(shown=not (as_json or quiet)),
+            quick=quick,
+            limit=timeout,
+        )
+        if report is None:
+            return EXIT_CODES["unknown"]
+        return told(report, strict=strict, as_json=as_json, verbose=verbose, quiet=quiet)
+    if max_age is not None:
+        key = answer_key(python, list(required), list(mute), {"quick": quick, "only": only, "skip": skip})
+        again = recalled(key, max_age)
+        if again:
+            return told(again, strict=strict, as_json=as_json, verbose=verbose, quiet=quiet)
     if pasted:
         examined, declared, nameless = read_paste([*pasted, *files], list(required), list(mute))
     else:
@@ -104,6 +141,88 @@ def doctor(
     report = diagnose(examined.facts, examined.probes, chosen_checks(only, skip), declared, asked)
     if pasted:
         report = nameless(report)
+    if max_age is not None:
+        from envcheck import answers
+
+        answers.keep(key, report)
+    return told(report, strict=strict, as_json=as_json, verbose=verbose, quiet=quiet)
+
+
+def refuse_contradictions(
+    *,
+    files: Sequence[str],
+    pasted: bool,
+    replay: bool,
+    record: bool,
+    python: bool,
+    max_age: bool,
+    container: bool,
+    container_options: bool,
+) -> None:
+    """Refuse options of which one leaves the other without a meaning."""
+    if files and not pasted:
+        raise click.UsageError(
+            f"doctor takes no argument {files[0]!r}; to judge a file: envcheck doctor --from {files[0]}"
+        )
+    if (replay or pasted) and (record or python):
+        raise click.UsageError("--record and --python need this machine: leave them out with --replay and --from")
+    if replay and pasted:
+        raise click.UsageError("--replay and --from are two machines: give one of them")
+    if max_age and (replay or pasted or record or container):
+        raise click.UsageError(
+            "--max-age is for this machine: leave it out with --container, --record, --replay and --from"
+        )
+    if container and (replay or pasted or record):
+        raise click.UsageError("--container is a machine of its own: leave out --record, --replay and --from")
+    if container_options and not container:
+        raise click.UsageError("--container-options says how the image of --container is started: name that image")
+
+
+def look_into(
+    name: str,
+    options: str | None,
+    python: str | None,
+    required: list[str],
+    mute: list[str],
+    checks: list[Check],
+    progress: Progress,
+    *,
+    quick: bool,
+    limit: float | None,
+) -> Report | None:
+    """Return the report on a container or an image; None, said in one line, where nothing can be asked in it."""
+    import shlex
+
+    from envcheck.container.engine import EngineError
+    from envcheck.container.examine import Wish, examine_container
+    from envcheck.probe import all_probes
+
+    try:
+        wish = Wish(
+            name=name,
+            options=None if options is None else shlex.split(options),
+            python=python,
+            required=required,
+            mute=mute,
+            quick=quick,
+            limit=limit,
+        )
+    except ValueError as error:
+        raise click.UsageError(f"--container-options: {error}") from error
+    try:
+        return _usage(examine_container, wish, all_probes(), checks, progress.tell)
+    except EngineError as error:
+        from envcheck.render.terminal import clean
+
+        progress.close()
+        click.echo(f"envcheck: {clean(str(error))}", err=True)
+        return None
+    finally:
+        progress.close()
+
+
+def told(report: Report, *, strict: bool, as_json: bool, verbose: bool, quiet: bool) -> int:
+    """Write a report as it was asked for, and return the exit status."""
     if as_json:
         from envcheck.render import json as render_json
 
@@ -114,6 +233,34 @@ def doctor(
         output.write(terminal.page(report, width=output.width(), colour=output.colour(), verbose=verbose, quiet=quiet))
     code = EXIT_CODES[report.verdict.value]
     return 1 if strict and report.verdict.value == "warning" else code
+
+
+def answer_key(python: str | None, required: list[str], mute: list[str], options: dict[str, object]) -> str:
+    """Return what an answer that may be given again is about."""
+    from envcheck import answers, configuration
+    from envcheck.system import Live
+
+    live = Live()
+    declared = _usage(configuration.read, live, required, mute)
+    wanted = [item.text for item in declared.requirements]
+    return answers.key_of(live, {**options, "python": python, "mute": declared.mute}, wanted)
+
+
+def recalled(key: str, max_age: float) -> Report | None:
+    """Return an answer that holds, with its age in its summary; None where there is none."""
+    import msgspec
+
+    from envcheck import answers
+
+    found = answers.recall(key, max_age)
+    if found is None:
+        return None
+    report, age = found
+    return msgspec.structs.replace(
+        report,
+        summary=f"{report.summary} (examined {age:.0f} s ago)",
+        options={**report.options, "age_seconds": round(age, 1)},
+    )
 
 
 def chosen_checks(only: Sequence[str], skip: Sequence[str]) -> list[Check]:

@@ -78,7 +78,7 @@ def entrypoint(
     if problem:
         say(f"the readiness file could not be written: {problem}; ENVCHECK_READY_FILE names another place")
     try:
-        handover.hand_over(command, init=init)
+        handover.hand_over(list(command), init=init)
     except handover.NotStartedError as error:
         ready.remove(path)
         say(str(error))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from envcheck import configuration
+from envcheck.check import Check, all_checks
 from envcheck.doctor import diagnose, examine
-from envcheck.intent import FORM, Intent
+from envcheck.intent import Intent, requires
 from envcheck.interpreter import choose
 from envcheck.probe import Probe, all_probes
+from envcheck.probes.driver import hinted
 from envcheck.report import Report
-from envcheck.system import Live
+from envcheck.system import Live, System
 
 FRAMEWORK_OF = {
     "torch.cuda": "torch",
@@ -21,8 +23,14 @@ FRAMEWORK_OF = {
 }
 """Requirement that only an imported framework can answer → the probe that imports it."""
 
-NOT_OF_A_START = {"jupyter", "kernel-log", "toolkits"}
+LEFT_OUT = {"jupyter", "kernel-log", "toolkits"}
 """Probes whose answers decide nothing about a container that starts: they would only make it start later."""
+
+OF_THE_IMAGE = {"imports", "jupyter", "keras", "kernel log", "messages", "packages", "python", "tensorflow", "torch"}
+"""Areas of checks on what the image was built with: true at its build or never, and for `envcheck doctor` to say."""
+
+ABOUT_THE_INTERPRETER = {"python", "torch", "tensorflow", "keras", *FRAMEWORK_OF}
+"""Requirements that need to know the interpreter under test and its packages."""
 
 
 def judge(required: list[str], limit: float) -> Report:
@@ -37,23 +45,39 @@ def judge(required: list[str], limit: float) -> Report:
     Raises:
         UsageError: a requirement or a configuration file cannot be understood.
     """
-    from envcheck.check import all_checks  # noqa: PLC0415 - read while the probes wait for their children
-
     live = Live()
     try:
         declared = configuration.read(live, required, [])
-        examined = examine(live, choose(live), probes_for(declared), quick=True, limit=limit, meanwhile=all_checks)
+        probes = probes_for(live, declared)
+        examined = examine(live, choose(live), probes, quick=True, limit=limit, meanwhile=all_checks)
     finally:
         live.close()
-    return diagnose(examined.facts, examined.probes, all_checks(), declared, {"quick": True})
+    return diagnose(examined.facts, examined.probes, checks_for(declared), declared, {"quick": True})
 
 
-def probes_for(declared: Intent) -> list[Probe]:
-    """Return the probes to ask: the quick ones that matter at a start, and the frameworks that only they can answer."""
-    names = {found["name"].lower() for item in declared.requirements if (found := FORM.match(item.text))}
-    imported = {FRAMEWORK_OF[name] for name in names if name in FRAMEWORK_OF}
+def probes_for(system: System, declared: Intent) -> list[Probe]:
+    """Return the probes to ask: the quick ones that matter at a start, and the frameworks that only they can answer.
+
+    The interpreter under test is asked where a requirement is about it, or where there is a driver whose fitness for
+    what is installed has to be judged.
+    """
+    imported = frameworks(declared)
+    left_out = set(LEFT_OUT)
+    if not requires(declared, ABOUT_THE_INTERPRETER) and not hinted(system):
+        left_out.add("python")
     return [
         msgspec.structs.replace(probe, imports=False) if probe.name in imported else probe
         for probe in all_probes()
-        if probe.name not in NOT_OF_A_START
+        if probe.name not in left_out
     ]
+
+
+def checks_for(declared: Intent) -> list[Check]:
+    """Return the checks on what this container was given, and on the frameworks that a requirement is about."""
+    left_out = OF_THE_IMAGE - frameworks(declared)
+    return [check for check in all_checks() if check.area not in left_out]
+
+
+def frameworks(declared: Intent) -> set[str]:
+    """Return the frameworks that have to be imported to judge what was declared."""
+    return {framework for name, framework in FRAMEWORK_OF.items() if requires(declared, {name})}

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from typing import NoReturn
 
 from envcheck.interpreter import INSIDE
@@ -29,7 +28,7 @@ class NotStartedError(Exception):
         self.status = status
 
 
-def hand_over(command: Sequence[str], *, init: bool) -> NoReturn:
+def hand_over(command: list[str], *, init: bool) -> NoReturn:
     """Become the command, or with `init` a minimal init that starts it, forwards signals and reaps.
 
     Raises:
