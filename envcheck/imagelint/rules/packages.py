@@ -1,0 +1,440 @@
+"""What pip is asked for: names, companions, indexes, and whether there is a build at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from packaging.version import Version
+
+from envcheck.compat import packages as names
+from envcheck.compat import tensorflow, torch
+from envcheck.compat.build import why_not
+from envcheck.compat.versions import parse, public
+from envcheck.imagelint import installs
+from envcheck.imagelint.base_image import BaseImage
+from envcheck.imagelint.faults import Fault
+from envcheck.imagelint.image import Image
+from envcheck.imagelint.installs import Install, Package
+from envcheck.imagelint.rule import rule
+from envcheck.report import Evidence, Remedy, Severity
+
+COMPANIONS = ("torchvision", "torchaudio", "torchtext")
+GRAVE_NAMES = {"removed", "stub", "no such package", "other project", "conda only"}
+"""Kinds of misleading names (table packages) whose installation fails or gives something else."""
+
+
+def seen_at(install: Install) -> Evidence:
+    """Return a command as evidence."""
+    return Evidence(install.command[:300], f"{install.place.path}:{install.place.line}")
+
+
+@rule(causes=["wrong-package-name"])
+def packages_are_named_rightly(image: Image) -> Iterator[Fault]:
+    """Packages are asked for by the names under which they are published today.
+
+    Why: `tensorflow-gpu` was removed, `sklearn` and `pytorch` are stubs that fail or do nothing; others are names of
+    another project.
+    If not: ask for the package that is meant.
+    Source: table packages (package metadata, what their installation prints).
+    """
+    for install in image.installs:
+        for package in install.packages if install.tool == "pip" else ():
+            known = names.misleading(package.name)
+            if known is None or known.kind not in GRAVE_NAMES:
+                continue
+            pinned = parse(package.pinned)
+            newest = parse(known.newest)
+            # Old releases of a name that was removed or emptied later still install.
+            if known.kind in {"removed", "stub"} and pinned and newest and pinned < newest and known.still_needed:
+                continue
+            meant = " or ".join(known.install) or "nothing"
+            yield Fault(
+                cause="wrong-package-name",
+                severity=Severity.ERROR,
+                place=package.place,
+                title=f"{package.written}: not the package that is meant; install {meant}",
+                detail=f"{package.name}: {known.why}.",
+                evidence=[Evidence(package.written, f"{package.place.path}:{package.place.line}")],
+                remedies=[Remedy(action=f"Replace it with {meant}")],
+            )
+
+
+@rule(causes=["framework-companion-mismatch"])
+def torch_companions_fit(image: Image) -> Iterator[Fault]:
+    """torchvision, torchaudio and torchtext are asked for in the versions that belong to the pinned PyTorch.
+
+    Why: each of their releases belongs to one of PyTorch. Left open and installed by a later command, pip takes the
+    newest and replaces the pinned PyTorch; from another index, their compiled parts do not load
+    ("operator torchvision::nms does not exist").
+    If not: pin them in the same command as PyTorch, from the same index.
+    Source: table torch (requirements in the metadata of those packages).
+    """
+    pinned: tuple[Package, Install, str] | None = None
+    for install in image.installs:
+        if install.tool != "pip":
+            continue
+        asked = install.named("torch")
+        if asked and asked.pinned and not asked.variable:
+            pinned = (asked, install, asked.pinned)
+        if pinned is None:
+            continue
+        for name in COMPANIONS:
+            package = install.named(name)
+            if package and not package.variable and "--no-deps" not in install.options:
+                yield from _companion(package, install, pinned)
+
+
+def _companion(package: Package, install: Install, pinned: tuple[Package, Install, str]) -> Iterator[Fault]:
+    asked, first, version = pinned
+    belongs = torch.companions(version)
+    right = getattr(belongs, package.name, None) if belongs else None
+    together = install is first
+    evidence = [
+        Evidence(asked.written, f"{asked.place.path}:{asked.place.line}"),
+        Evidence(package.written, f"{package.place.path}:{package.place.line}"),
+    ]
+    remedies = []
+    if right:
+        index = f" --index-url {first.index}" if first.index else ""
+        extra = "".join(f" --extra-index-url {address}" for address in first.extra_indexes)
+        remedies = [
+            Remedy(
+                action="Pin both in one command",
+                commands=[f"RUN pip install torch=={version} {package.name}=={right}{index}{extra}"],
+                shell="dockerfile",
+            )
+        ]
+    other = torch.release_with_companion(package.name, package.pinned)
+    if right and other and public(package.pinned) != Version(right):
+        yield Fault(
+            cause="framework-companion-mismatch",
+            severity=Severity.ERROR,
+            place=package.place,
+            title=f"{package.name} {package.pinned} does not belong to torch {version}; {right} does",
+            evidence=evidence,
+            remedies=remedies,
+        )
+    elif not together and not package.pinned:
+        index_differs = first.index != install.index
+        yield Fault(
+            cause="framework-companion-mismatch",
+            severity=Severity.WARNING,
+            place=package.place,
+            title=f"{package.name} is not pinned, after torch {version}: pip takes the newest and may replace torch",
+            detail="It is asked for by a later command"
+            + (", and from another index than torch." if index_differs else "."),
+            evidence=evidence,
+            remedies=remedies,
+        )
+    elif not together and first.index != install.index and installs.pytorch_index(first.index) and package.pinned:
+        if "+" in package.pinned:
+            return
+        yield Fault(
+            cause="framework-companion-mismatch",
+            severity=Severity.WARNING,
+            place=package.place,
+            title=f"{package.name} comes from another index than torch: its build is for another CUDA version",
+            evidence=[seen_at(first), seen_at(install)],
+            remedies=remedies,
+        )
+    elif together and not package.pinned and not package.specifier:
+        yield Fault(
+            cause="framework-companion-mismatch",
+            severity=Severity.NOTE,
+            place=package.place,
+            title=f"{package.name} is not pinned beside torch {version}"
+            + (f"; {right} belongs to it" if right else ""),
+            evidence=evidence,
+            remedies=remedies,
+        )
+
+
+@rule(causes=["package-index-wrong"])
+def torch_build_is_on_its_index(image: Image) -> Iterator[Fault]:
+    """The index that pip is sent to has the build of PyTorch that is asked for.
+
+    Why: builds with a local version (`+cu124`) are on PyTorch's own index only, and each release has some CUDA
+    versions only; pip then finds no matching distribution. An extra index does not choose: pip takes the newest
+    release of all indexes, which is the default one's where the extra index has no newer.
+    If not: name the index of a CUDA version that the release has.
+    Source: table torch (variants of each release); pip's documentation, "Finding packages".
+    """
+    for install in image.installs:
+        package = install.named("torch") if install.tool == "pip" else None
+        if package is None or package.variable or package.wheel:
+            continue
+        pinned = package.pinned
+        addresses = [address for address in (install.index, *install.extra_indexes) if address]
+        variants = [installs.pytorch_index(address) for address in addresses]
+        if any(variant is None for variant in variants) or install.find_links:
+            # A mirror may have anything.
+            continue
+        local = re.search(r"\+(.+)$", pinned or "")
+        if local and not addresses:
+            yield _no_such_build(package, install, f"the default index has no build `{package.written}`", pinned)
+            continue
+        wanted = local[1] if local else installs.pytorch_index(install.index)
+        cuda_version = installs.cuda_of_variant(wanted)
+        row = torch.release(pinned)
+        if row and cuda_version and row.cuda_variants and cuda_version not in row.cuda_variants:
+            have = ", ".join(row.cuda_variants)
+            yield _no_such_build(
+                package, install, f"torch {row.version} has no build for CUDA {cuda_version}, only for {have}", pinned
+            )
+        elif local and wanted not in variants and installs.pytorch_index(install.index):
+            yield _no_such_build(package, install, f"`{package.written}` is not on the index {install.index}", pinned)
+        elif not pinned and not install.index and variants:
+            yield from _overruled(image, package, install, [variant for variant in variants if variant])
+
+
+def _no_such_build(package: Package, install: Install, title: str, pinned: str | None) -> Fault:
+    row = torch.release(pinned)
+    variants = row.cuda_variants if row else []
+    local = re.search(r"\+cu(\d+)(\d)$", pinned or "")
+    best = f"{local[1]}.{local[2]}" if local and f"{local[1]}.{local[2]}" in variants else (variants or [""])[-1]
+    remedies = []
+    if row and best:
+        label = f"cu{best.replace('.', '')}"
+        remedies = [
+            Remedy(
+                action=f"Take the build for CUDA {best}",
+                commands=[f"RUN pip install torch=={row.version} --index-url https://download.pytorch.org/whl/{label}"],
+                shell="dockerfile",
+            )
+        ]
+    return Fault(
+        cause="package-index-wrong",
+        severity=Severity.ERROR,
+        place=package.place,
+        title=f"{title}: pip finds no matching distribution",
+        evidence=[seen_at(install)],
+        remedies=remedies,
+    )
+
+
+def _overruled(image: Image, package: Package, install: Install, variants: list[str]) -> Iterator[Fault]:
+    """Say that the newest release is not on the extra index, so that pip takes the default index's build."""
+    newest = next((row for row in torch.releases() if package.admits(row.version)), None)
+    cuda_version = installs.cuda_of_variant(variants[0])
+    if newest is None or cuda_version is None or not newest.cuda_variants:
+        rows = [row for row in torch.releases() if row.cuda_variants]
+        newest_known = rows[0] if rows else None
+        if newest_known is None or cuda_version is None or newest is None:
+            return
+        # The newest release's own list is not known; a version that all later ones lack is gone for good.
+        if cuda_version in newest_known.cuda_variants or Version(cuda_version) > Version(newest_known.cuda_variants[0]):
+            return
+    elif cuda_version in newest.cuda_variants:
+        return
+    python = image.python_of(install)
+    if python and python not in newest.python_linux_x86_64:
+        return
+    yield Fault(
+        cause="package-index-wrong",
+        severity=Severity.WARNING,
+        place=package.place,
+        title=f"the extra index for CUDA {cuda_version} is overruled: torch {newest.version} of the default index, "
+        f"for CUDA {newest.cuda_default}, is newer",
+        detail="pip takes the newest release of all indexes; the index for that CUDA version has older ones only.",
+        evidence=[seen_at(install)],
+        remedies=[
+            Remedy(
+                action="Ask that index alone",
+                commands=[f"RUN pip install torch --index-url https://download.pytorch.org/whl/{variants[0]}"],
+                shell="dockerfile",
+            ),
+            Remedy(action="Or pin a release that has a build for that CUDA version"),
+        ],
+    )
+
+
+@rule(causes=["python-version-unsupported", "glibc-too-old", "platform-unsupported"])
+def framework_has_a_wheel_for_the_base(image: Image) -> Iterator[Fault]:
+    """The pinned PyTorch or TensorFlow has a wheel for the base's Python, C library and architecture.
+
+    Why: pip finds no matching distribution where there is none for this Python, a wheel needs a newer glibc, or the
+    platform has no builds; nothing can be built from source in passing.
+    If not: take a base with a Python and a glibc that the release has wheels for, or another release.
+    Source: tables torch and tensorflow (tags of the published wheels), python_wheels (glibc of distributions).
+    """
+    for install in image.installs:
+        for name, module in (("torch", torch), ("tensorflow", tensorflow)):
+            package = install.named(name) if install.tool == "pip" else None
+            if package is None or not package.pinned or package.wheel or image.base.libc == "musl":
+                continue
+            release = package.pinned.partition("+")[0]
+            published = module.published(release)
+            target = image.target(install)
+            here = [build for build in published if build.platform == f"linux_{target.machine}"]
+            if not published or (target.python is None and not here):
+                continue
+            reasons = [why_not(build, target) for build in here]
+            if here and any(not reason for reason in reasons):
+                continue
+            reason = reasons[0][0] if here else f"no wheels are published for linux on {target.machine}"
+            cause = (
+                "glibc-too-old"
+                if "glibc" in reason
+                else "python-version-unsupported"
+                if here
+                else "platform-unsupported"
+            )
+            pythons = sorted({p for build in here for p in build.pythons if not p.endswith("t")}, key=Version)
+            yield Fault(
+                cause=cause,
+                severity=Severity.ERROR,
+                place=package.place,
+                title=f"{name} {release} cannot be installed on {image.base.reference}: {reason}",
+                evidence=[
+                    Evidence(f"FROM {image.base.reference}", f"{image.base_place.path}:{image.base_place.line}"),
+                    seen_at(install),
+                ],
+                remedies=_other_python(image.base, pythons)
+                if cause == "python-version-unsupported"
+                else [Remedy(action="Take a newer base, or an older release")],
+            )
+
+
+def _other_python(base: BaseImage, pythons: list[str]) -> list[Remedy]:
+    if not pythons:
+        return []
+    commands = [f"FROM python:{pythons[-1]}-slim"] if base.repository == "python" else []
+    return [
+        Remedy(
+            action=f"Take a Python that it has wheels for: {', '.join(pythons)}", commands=commands, shell="dockerfile"
+        )
+    ]
+
+
+@rule(causes=["platform-unsupported"])
+def base_has_glibc(image: Image) -> Iterator[Fault]:
+    """Frameworks are not installed on a base with musl instead of glibc.
+
+    Why: neither PyTorch nor TensorFlow publishes wheels for musl (Alpine), and CUDA's libraries need glibc; pip finds
+    no matching distribution.
+    If not: take a Debian or Ubuntu base, such as python:3.12-slim.
+    Source: tables torch and tensorflow (tags of the published wheels: manylinux only); PEP 656.
+    """
+    if image.base.libc != "musl":
+        return
+    wanted = ("torch", "tensorflow", "tensorflow-cpu", "torchvision", "jax", "jaxlib")
+    for install in image.installs:
+        package = install.named(*wanted) if install.tool == "pip" else None
+        if package:
+            series = image.base.python or "3.12"
+            yield Fault(
+                cause="platform-unsupported",
+                severity=Severity.ERROR,
+                place=package.place,
+                title=f"{package.name} has no wheels for musl, the C library of {image.base.reference}",
+                evidence=[
+                    Evidence(f"FROM {image.base.reference}", f"{image.base_place.path}:{image.base_place.line}"),
+                    seen_at(install),
+                ],
+                remedies=[
+                    Remedy(action="Take a base with glibc", commands=[f"FROM python:{series}-slim"], shell="dockerfile")
+                ],
+            )
+
+
+@rule(causes=["platform-unsupported", "python-version-unsupported"])
+def wheel_file_fits_the_base(image: Image) -> Iterator[Fault]:
+    """A wheel that is named by its file is for the base's Python and architecture.
+
+    Why: pip refuses another one ("is not a supported wheel on this platform").
+    If not: name the file for this Python and architecture.
+    Source: PEP 425 and PEP 427 (what the parts of the name mean).
+    """
+    for install in image.installs:
+        python = image.python_of(install) if install.tool == "pip" else None
+        for package in install.packages if install.tool == "pip" else ():
+            wheel = package.wheel
+            if wheel is None:
+                continue
+            tags = wheel.python.split(".")
+            exact = [match for tag in tags if (match := re.fullmatch(r"cp(\d)(\d+)", tag))]
+            stable = "abi3" in wheel.abi.split(".")
+            wanted = [f"{match[1]}.{match[2]}" for match in exact]
+            if python and exact and len(exact) == len(tags) and not stable and python.rstrip("t") not in wanted:
+                yield _wrong_wheel(
+                    package,
+                    install,
+                    f"it is for Python {', '.join(wanted)}, pip here is Python {python}'s",
+                    "python-version-unsupported",
+                )
+            machine = image.machine
+            written = (
+                "aarch64"
+                if re.search(r"aarch64|arm64", wheel.platform)
+                else ("x86_64" if "x86_64" in wheel.platform else None)
+            )
+            if machine and written and written != machine:
+                yield _wrong_wheel(
+                    package, install, f"it is for {written}, the image is {machine}", "platform-unsupported"
+                )
+            if re.search(r"(?:^|\.)(?:win|macosx)", wheel.platform):
+                yield _wrong_wheel(package, install, f"it is for {wheel.platform}", "platform-unsupported")
+
+
+def _wrong_wheel(package: Package, install: Install, why: str, cause: str) -> Fault:
+    return Fault(
+        cause=cause,
+        severity=Severity.ERROR,
+        place=package.place,
+        title=f"the wheel of {package.name} does not fit: {why}",
+        evidence=[seen_at(install)],
+        remedies=[Remedy(action="Name the file for this Python and architecture, or let pip choose by name")],
+    )
+
+
+@rule(causes=["install-permission"])
+def pip_may_change_the_system_python(image: Image) -> Iterator[Fault]:
+    """A Python that its distribution keeps for itself is not what pip is sent to.
+
+    Why: Debian since 12 and Ubuntu since 23.04 mark their Python as externally managed; pip ends with
+    "error: externally-managed-environment".
+    If not: make a virtual environment, and put it on PATH.
+    Source: PEP 668; release notes of Debian 12 and Ubuntu 23.04.
+    """
+    row = image.base.distribution
+    if row is None or image.base.python or image.uses_conda() or image.base.repository == "python":
+        return
+    version = parse(row.version)
+    first = {"debian": Version("12"), "ubuntu": Version("23.4")}.get(row.id)
+    if first is None or version is None or version < first:
+        return
+    every = " ; ".join(command.text for _, command in image.commands())
+    lifted = "EXTERNALLY-MANAGED" in every or "break-system-packages" in every
+    own = re.search(
+        r"-m venv|virtualenv|uv venv|uv python|pyenv|get-pip|make (?:alt)?install|deadsnakes|update-alternatives", every
+    )
+    variables = image.stage.environment
+    if lifted or own or {"PIP_BREAK_SYSTEM_PACKAGES", "VIRTUAL_ENV", "UV_SYSTEM_PYTHON"} & set(variables):
+        return
+    path = variables["PATH"].value or "" if "PATH" in variables else ""
+    if re.search(r"venv|conda|mamba|/opt/|\.local", path):
+        return
+    for install in image.installs:
+        if install.tool != "pip" or install.uv or install.interpreter not in {"system", row.python3 or ""}:
+            continue
+        if {"--target", "-t", "--prefix", "--root"} & set(install.options) or "PIP_BREAK" in install.command:
+            continue
+        yield Fault(
+            cause="install-permission",
+            severity=Severity.ERROR,
+            place=install.place,
+            title=f"pip ends with externally-managed-environment on {row.name} {row.version}",
+            evidence=[
+                Evidence(f"FROM {image.base.reference}", f"{image.base_place.path}:{image.base_place.line}"),
+                seen_at(install),
+            ],
+            remedies=[
+                Remedy(
+                    action="Make a virtual environment and put it on PATH",
+                    commands=["RUN python3 -m venv /opt/venv", "ENV PATH=/opt/venv/bin:$PATH"],
+                    shell="dockerfile",
+                )
+            ],
+        )
+        return
