@@ -24,9 +24,9 @@ NAMES = ("anna", "ben", "carla", "david", "emma", "frank", "gina", "hugo", "ines
 THINGS = ("boats", "cats", "drums", "flags", "horses", "kites", "lamps", "maps", "nets", "pens", "rings", "ships")
 COLOURS = ("black", "brown", "green", "grey", "orange", "pink", "red", "white", "yellow")
 NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen"
-).split()
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+)
 DIGITS = 10
 
 START = 0  # the symbol that stands before each line
@@ -204,32 +204,33 @@ def parameters(size):
     width, heads = size["width"], size["heads"]
     each = width // heads
     found = [
-        ("characters", (SYMBOLS, width), "normal"),
-        ("positions", (size["length"], width), "normal"),
+        ("characters/table", (SYMBOLS, width), "normal"),
+        ("positions/table", (size["length"], width), "normal"),
     ]
     for number in range(1, size["layers"] + 1):
         block = "block%d-" % number
-        found += [(block + "norm1-scale", (width,), "ones"), (block + "norm1-shift", (width,), "zeros")]
+        found += [(block + "norm1/scale", (width,), "ones"), (block + "norm1/shift", (width,), "zeros")]
         for what in ("query", "key", "value"):
             found += [
-                (block + what + "-kernel", (width, heads, each), "normal"),
-                (block + what + "-bias", (heads, each), "zeros"),
+                (block + what + "/kernel", (width, heads, each), "normal"),
+                (block + what + "/bias", (heads, each), "zeros"),
             ]
         found += [
-            (block + "output-kernel", (heads, each, width), "normal"),
-            (block + "output-bias", (width,), "zeros"),
-            (block + "norm2-scale", (width,), "ones"),
-            (block + "norm2-shift", (width,), "zeros"),
-            (block + "wide-kernel", (width, 4 * width), "normal"),
-            (block + "wide-bias", (4 * width,), "zeros"),
-            (block + "narrow-kernel", (4 * width, width), "normal"),
-            (block + "narrow-bias", (width,), "zeros"),
+            (block + "output/kernel", (heads, each, width), "normal"),
+            (block + "output/bias", (width,), "zeros"),
+            (block + "norm2/scale", (width,), "ones"),
+            (block + "norm2/shift", (width,), "zeros"),
+            (block + "wide/kernel", (width, 4 * width), "normal"),
+            (block + "wide/bias", (4 * width,), "zeros"),
+            (block + "narrow/kernel", (4 * width, width), "normal"),
+            (block + "narrow/bias", (width,), "zeros"),
         ]
-    return found + [
-        ("norm-scale", (width,), "ones"),
-        ("norm-shift", (width,), "zeros"),
-        ("next-kernel", (width, SYMBOLS), "normal"),
-        ("next-bias", (SYMBOLS,), "zeros"),
+    return [
+        *found,
+        ("norm/scale", (width,), "ones"),
+        ("norm/shift", (width,), "zeros"),
+        ("next/kernel", (width, SYMBOLS), "normal"),
+        ("next/bias", (SYMBOLS,), "zeros"),
     ]
 
 
