@@ -40,6 +40,7 @@ COMMANDS = {
         "list Jupyter's kernels: what each runs, whether it starts; with --fix, mend them",
         "envcheck.commands.jupyter",
     ),
+    "image": ("find what is wrong in a Dockerfile, compose file or Kubernetes manifest", "envcheck.commands.image"),
     "explain": ("the manual page of a check or a cause", "envcheck.commands.explain"),
     "checks": ("list every check", "envcheck.commands.checks"),
     "schema": ("the JSON Schema of a report", "envcheck.commands.schema"),
