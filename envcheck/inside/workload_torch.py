@@ -136,12 +136,18 @@ def put_back(_, arrays):
     torch = state["torch"]
     with torch.no_grad():
         for array, tensor in zip(arrays, state["module"].parameters(state["network"])):  # noqa: B905
-            tensor.copy_(torch.from_numpy(array.copy()))
+            # A tuple has the rows of what is one parameter in Keras, such as both biases of a GRU.
+            rows = zip(tensor, array) if isinstance(tensor, tuple) else [(tensor, array)]  # noqa: B905
+            for row, values in rows:
+                row.copy_(torch.from_numpy(values.copy()))
 
 
 def weights(_):
     """Return the parameters."""
-    return [tensor.detach().cpu().numpy().copy() for tensor in state["module"].parameters(state["network"])]
+    torch = state["torch"]
+    found = state["module"].parameters(state["network"])
+    whole = [torch.stack(tensor) if isinstance(tensor, tuple) else tensor for tensor in found]
+    return [tensor.detach().cpu().numpy().copy() for tensor in whole]
 
 
 def _tensor(array):

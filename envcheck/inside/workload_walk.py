@@ -26,7 +26,8 @@ written as JSON, one object a line; each event carries the name of its workload.
                     examine(call, part, size, seed) -> as `show`, and "conditions": [{"name", "holds", "seen"}]
                         (optional): what must hold of the trained network beside the bar
     NAME_torch.py   build(torch, size) -> nn.Module with forward(**inputs)
-                    parameters(network) -> tensors (or views of some) in the order of NAME_data.parameters
+                    parameters(network) -> tensors in the order of NAME_data.parameters; views of some, or a tuple of
+                        those that are the rows of one parameter in Keras
                     loss(torch, outputs, target) -> one loss a sample
                     arrange(name, array) -> the array in torch's layout; without it the engine's own
                     inner(torch, network, inputs) -> {name: tensor} (optional): what `show` gets as `inner`

@@ -270,7 +270,7 @@ def show(outputs, part, inner):
     }
 
 
-def conditions(call, part, size, seed):
+def examine(call, part, size, seed):
     """Return whether a later character changes nothing before it, as the causal mask promises.
 
     Args:
@@ -290,4 +290,4 @@ def conditions(call, part, size, seed):
     # A masked weight is exactly zero; only a fused kernel that sums in another order may move the last bits.
     holds = later > 0 and earlier <= 1e-3 * later
     seen = "the characters after the %dth were changed: outputs up to there moved by %.2g, later ones by %.2g"
-    return [("causal-mask", holds, seen % (at, earlier, later))]
+    return {"conditions": [{"name": "causal-mask", "holds": holds, "seen": seen % (at, earlier, later)}]}

@@ -70,9 +70,9 @@ def parameters(network):
     return [*found, network.norm.weight, network.norm.bias, network.next.weight.t(), network.next.bias]
 
 
-def arrange(name, array, back=False):
+def arrange(name, array):
     """Return a parameter as it is: `parameters` gives views in Keras's layout."""
-    del name, back
+    del name
     return array
 
 

@@ -7,7 +7,7 @@ word does not tell what it means, and the figures come in another order than the
 Every date is one of 73,049 (1900 to 2099), and no date is in two of the parts: what the test asks was never seen.
 """
 
-import datetime
+import datetime as dt
 
 import numpy as np
 
@@ -19,7 +19,7 @@ PROVES = (
 METRIC = "exact matches"
 HIGHER_IS_BETTER = True
 
-FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
+FIRST, LAST = dt.date(1900, 1, 1), dt.date(2099, 12, 31)
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
@@ -160,7 +160,7 @@ def prepare(path, size, seed):
     wanted = size["samples"] + size["test_samples"]
     days = random.permutation((LAST - FIRST).days + 1)[:wanted]
     forms, ways = random.randint(0, len(FORMS), wanted), random.randint(0, 2, wanted)
-    dates = [FIRST + datetime.timedelta(int(day)) for day in days]
+    dates = [FIRST + dt.timedelta(int(day)) for day in days]
     source = np.stack([encode(sentence(*each)) for each in zip(dates, forms, ways)])  # noqa: B905 - Python 3.6
     target = np.array([[FIGURES.index(figure) for figure in date.isoformat()] for date in dates], np.int32)
     test, validation = size["test_samples"], size["samples"] // 5
@@ -235,7 +235,7 @@ def show(outputs, part, inner):
     return {"matrices": matrices}
 
 
-def conditions(call, part, size, seed):
+def examine(call, part, size, seed):
     """Return whether decoding figure by figure ends where reading the right figures does, as it must.
 
     Greedy decoding writes a date exactly where, given the right figures before it, each figure is foreseen: the two are
@@ -247,4 +247,5 @@ def conditions(call, part, size, seed):
     foreseen = (np.argmax(call(few["inputs"]), axis=2) == few["target"]).all(axis=1)
     differing = int((written != foreseen).sum())
     seen = "%d of %d dates come out otherwise when the network reads its own figures instead of the right ones"
-    return [("decoding", differing == 0, seen % (differing, len(written)))]
+    condition = {"name": "decoding", "holds": differing == 0, "seen": seen % (differing, len(written))}
+    return {"conditions": [condition]}

@@ -27,9 +27,9 @@ def build(keras, size):
 def _is_word(keras, source):
     if hasattr(keras, "ops"):
         return keras.ops.not_equal(source, 0)
-    import tensorflow
+    import tensorflow as tf
 
-    return tensorflow.not_equal(source, 0)
+    return tf.not_equal(source, 0)
 
 
 def parameters(network):

@@ -48,15 +48,13 @@ def parameters(network):
     return [*found, network.joined.weight, network.joined.bias, network.figure.weight, network.figure.bias]
 
 
-def arrange(name, array, back=False):
-    """Return a parameter in torch's layout, or back in Keras's: kernels turned, a GRU's first two gates swapped."""
-    if back and name.endswith("kernel"):
-        array = array.transpose()
+def arrange(name, array):
+    """Return a parameter in torch's layout: kernels turned, a GRU's first two gates swapped."""
     if name.startswith(("encoder", "decoder")):
-        third = array.shape[-1] // 3
         # Keras: update, reset, new; torch: reset, update, new.
+        third = array.shape[1] // 3
         array = array[:, [*range(third, 2 * third), *range(third), *range(2 * third, 3 * third)]]
-    return array.transpose() if name.endswith("kernel") and not back else array
+    return array.transpose() if name.endswith("kernel") else array
 
 
 def loss(torch, outputs, target):
