@@ -212,7 +212,7 @@ def look_into(
     try:
         return _usage(examine_container, wish, all_probes(), checks, progress.tell)
     except EngineError as error:
-        from envcheck.render.terminal import clean
+        from envcheck.render.plain import clean
 
         progress.close()
         click.echo(f"envcheck: {clean(str(error))}", err=True)

@@ -124,7 +124,7 @@ def show(report: Report) -> None:
 
 def say(sentence: str) -> None:
     """Write a line to standard error; the command's standard output stays its own."""
-    from envcheck.render.terminal import clean
+    from envcheck.render.plain import clean
 
     sys.stderr.write(f"envcheck: {clean(sentence)}\n")
     sys.stderr.flush()

@@ -7,14 +7,16 @@ is put into rich's Text, which interprets nothing.  Colours repeat what words sa
 from __future__ import annotations
 
 import io
-import re
 
 from rich.console import Console
 from rich.text import Text
 
 from envcheck.describe import frameworks, gibibytes
 from envcheck.facts import Facts
+from envcheck.render.plain import clean
 from envcheck.report import CheckOutcome, Confidence, Finding, Outcome, Remedy, Report, Severity, Verdict
+
+__all__ = ["clean", "page", "summary_rows"]
 
 VERDICTS = {
     Verdict.OK: ("OK", "bold green"),
@@ -33,15 +35,6 @@ AT_FAULT = {
 EVIDENCE_LINES = 4
 REMEDIES = 2
 NOTES_SHOWN = 3
-
-CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
-)
-
-
-def clean(text: str) -> str:
-    """Return text without control characters, terminal escapes and marks that turn the direction of writing."""
-    return CONTROL.sub("", text.replace("\r\n", "\n")).replace("\t", "    ")
 
 
 def page(report: Report, *, width: int = 100, colour: bool = False, verbose: bool = False, quiet: bool = False) -> str:
