@@ -71,7 +71,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How the child ended.
 
     Attributes:
-        outcome: `ok` (it ended by itself), `signal`, `timeout`, `unstartable`, `garbled` (what it wrote is not ours).
+        outcome: `ok` (it ended by itself), `signal`, `timeout`, `unstartable`, `garbled` (what it wrote is not ours),
+            `stopped` (it was asked for).
         exit_code: its exit status, where it ended by itself.
         signal: name of the signal that ended it.
         stderr: what it wrote to standard error, the middle left out, without terminal escapes.
@@ -96,6 +97,7 @@ def run(
     variables: Mapping[str, str] | None = None,
     *,
     driver: str = "smoke_training",
+    stop: Callable[[], bool] | None = None,
 ) -> Ending:
     """Run a script to its end or to its deadline.
 
@@ -110,6 +112,7 @@ def run(
         variables: environment variables to set beside the present ones.
         driver: name of a file in `envcheck/inside/`, likewise, whose `walk(module, settings, descriptor, load_sibling)`
             does the work; `load_sibling("workloads/residual_data")` gives it one more of these files.
+        stop: asked ten times a second; the child is ended as soon as it says so.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; the child is gone by then.
@@ -118,12 +121,12 @@ def run(
     settings = {**settings, "stack_after": max(deadline - STACK_SECONDS, deadline / 2)}
     argv = [interpreter, "-c", LOADER, str(INSIDE), driver, script, json.dumps(settings)]
     process: subprocess.Popen[bytes] | None = None
-    with _signals_interrupt() as hold:
+    with signals_interrupt() as hold:
         try:
             with hold():
                 # A Ctrl-C between the start and this assignment would leave a child that nobody knows of.
                 process = _start(argv, variables)
-            return _attend(process, began, deadline, receive)
+            return _attend(process, began, deadline, receive, stop)
         except OSError as error:
             if process is not None:
                 raise
@@ -151,9 +154,13 @@ def _start(argv: list[str], variables: Mapping[str, str] | None) -> subprocess.P
 
 
 def _attend(
-    process: subprocess.Popen[bytes], began: float, deadline: float, receive: Callable[[dict[str, Any]], None]
+    process: subprocess.Popen[bytes],
+    began: float,
+    deadline: float,
+    receive: Callable[[dict[str, Any]], None],
+    stop: Callable[[], bool] | None,
 ) -> Ending:
-    """Hand on events until the child ends, the deadline comes or what it writes is not ours."""
+    """Hand on events until the child ends, the deadline comes, it is to stop or what it writes is not ours."""
     lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     kept = _Kept()
     threads = [
@@ -169,8 +176,9 @@ def _attend(
         if ended is None and process.poll() is not None:
             ended = now
         left = deadline - (now - began) if ended is None else GRACE_SECONDS - (now - ended)
-        if left <= 0:
-            outcome = "timeout" if ended is None else outcome
+        over = _over(left, ended, stop)
+        if over:
+            outcome = over
             break
         try:
             line = lines.get(timeout=min(left, 0.1))
@@ -204,8 +212,17 @@ def _attend(
     )
 
 
+def _over(left: float, ended: float | None, stop: Callable[[], bool] | None) -> str:
+    """Return why there is no more to wait for, as an outcome; empty where there is."""
+    if stop is not None and stop():
+        return "stopped"
+    if left > 0:
+        return ""
+    return "timeout" if ended is None else "ok"
+
+
 @contextlib.contextmanager
-def _signals_interrupt() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
+def signals_interrupt() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
     """Make SIGTERM and SIGHUP end this program as Ctrl-C does; gives a context in which all three wait.
 
     Only the main thread receives signals; in another one nothing is changed.
