@@ -179,7 +179,7 @@ def _hear(*, shown: bool) -> Callable[[str], None]:
     """Return what tells the user how it goes on: lines on standard error, so that standard output is the result."""
 
     def hear(line: str) -> None:
-        from envcheck.render.terminal import clean
+        from envcheck.render.plain import clean
 
         if shown:
             sys.stderr.write(clean(line).rstrip() + "\n")

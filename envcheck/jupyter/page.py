@@ -7,7 +7,7 @@ from envcheck.jupyter.model import JupyterReport, Kernel, Server
 from envcheck.jupyter.names import TITLES
 from envcheck.jupyter.plan import Plan, Step
 from envcheck.render import terminal
-from envcheck.render.terminal import clean
+from envcheck.render.plain import clean
 
 INDENT = 15
 
