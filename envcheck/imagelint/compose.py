@@ -18,6 +18,7 @@ from envcheck.imagelint.base_image import BaseImage
 from envcheck.imagelint.dockerfile import Variable
 from envcheck.imagelint.image import Image, image_of
 from envcheck.imagelint.nodes import Mapping, Node, Scalar, at, items, text_at
+from envcheck.imagelint.settings import DRIVER_CAPABILITIES
 from envcheck.imagelint.source import Folder, Place, UnreadableError, folder_of
 
 _SIBLING = re.compile(r"(?:^|[._-])compose(?:[._-].*)?\.ya?ml$")
@@ -36,6 +37,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         environment: variables that it sets, with their places.
         folder: in which the compose file stands.
         siblings: the same service in the compose files beside this one.
+        image_has_gpu_elsewhere: whether another service of the file runs the same image with a GPU.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, tuple[str, Place]]
     folder: Folder
     siblings: list[Mapping] = []
+    image_has_gpu_elsewhere: bool = False
 
     def place_at(self, *keys: str) -> Place:
         """Return where a key stands; the deepest of the keys that is there."""
@@ -104,9 +107,13 @@ def gpu_devices(service: Node) -> list[Mapping]:
     ]
 
 
+GPU_CAPABILITIES = DRIVER_CAPABILITIES - {"all"} | {"gpu", "nvidia"}
+"""What a device reservation may ask of the driver `nvidia`. Source: moby, daemon/nvidia_linux.go."""
+
+
 def is_gpu_request(device: Mapping) -> bool:
     """Tell whether a device reservation is for GPUs: by its capabilities or its driver."""
-    return "gpu" in capabilities(device) or text_at(device, "driver") in {"nvidia", "amdgpu"}
+    return bool(GPU_CAPABILITIES & set(capabilities(device))) or text_at(device, "driver") in {"nvidia", "amdgpu"}
 
 
 def capabilities(device: Mapping) -> list[str]:
@@ -162,7 +169,20 @@ def services_of(document: Node, path: str, folder: Folder, environment: Abstract
                 siblings=others,
             )
         )
-    return found
+    with_gpu = {key for service in found if service.asks_for_gpu() and (key := _image_key(service))}
+    return [
+        msgspec.structs.replace(service, image_has_gpu_elsewhere=True)
+        if _image_key(service) in with_gpu and not service.asks_for_gpu()
+        else service
+        for service in found
+    ]
+
+
+def _image_key(service: Service) -> str:
+    """Return what two services that run the same image have in common; empty where that is not known."""
+    if service.image:
+        return service.image.reference
+    return f"{service.built.path}#{service.built.stage.index}" if service.built else ""
 
 
 def _extended(node: Mapping, listed: Mapping, folder: Folder) -> Mapping:

@@ -198,8 +198,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         """Return what TensorFlow each installation gives."""
         found = []
         for install in self.installs:
-            package = install.named("tensorflow", "tensorflow-gpu") if install.tool == "pip" else None
-            if package:
+            package = install.named("tensorflow") or install.named("tensorflow-gpu")
+            if install.tool == "pip" and package:
                 found.append(_tensorflow_build(self, install, package))
         return found
 

@@ -128,6 +128,8 @@ def _examined(document: Document, options: Options) -> _Examined | None:
     if kind == "dockerfile":
         return _dockerfile(document, options)
     if kind is None:
+        if _is_named_dockerfile(posixpath.basename(document.path)) and not options.ignore_unknown:
+            raise UnreadableError("no FROM in it: not a whole Dockerfile")
         return None
     parsed = nodes.documents(document.text)
     if kind == "compose":
@@ -151,7 +153,7 @@ def kind_of(document: Document) -> str | None:
     name = posixpath.basename(document.path.replace(os.sep, "/"))
     text = document.text or ""
     is_yaml = name.endswith((".yaml", ".yml"))
-    if _DOCKERFILE.search(name) and not is_yaml and not name.endswith((".md", ".dockerignore", ".py", ".json")):
+    if _is_named_dockerfile(name) and re.search(r"^\s*FROM\s", text, re.MULTILINE | re.IGNORECASE):
         return "dockerfile"
     if is_yaml or document.path == STANDARD_INPUT:
         try:
@@ -167,6 +169,11 @@ def kind_of(document: Document) -> str | None:
         if is_yaml:
             return None
     return "dockerfile" if _looks_like_dockerfile(text) else None
+
+
+def _is_named_dockerfile(name: str) -> bool:
+    other = (".yaml", ".yml", ".md", ".dockerignore", ".py", ".json", ".sh", ".txt", ".j2", ".tmpl", ".tpl", ".bats")
+    return bool(_DOCKERFILE.search(name)) and not name.endswith(other)
 
 
 def _looks_like_dockerfile(text: str) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from envcheck.imagelint import settings
-from envcheck.imagelint.compose import Service, capabilities, gpu_devices, is_gpu_request
+from envcheck.imagelint.compose import GPU_CAPABILITIES, Service, capabilities, gpu_devices, is_gpu_request
 from envcheck.imagelint.faults import Fault
 from envcheck.imagelint.image import machine_of_platform
 from envcheck.imagelint.nodes import Mapping, Scalar, Sequence, at, items, text_at, words
@@ -50,7 +50,7 @@ def service_with_cuda_asks_for_a_gpu(service: Service) -> Iterator[Fault]:
     If not: reserve devices with the capability `gpu`, or write `gpus: all`.
     Source: Docker's documentation, "Run Docker Compose services with GPU access".
     """
-    if not service.for_nvidia() or service.asks_for_gpu():
+    if not service.for_nvidia() or service.asks_for_gpu() or service.image_has_gpu_elsewhere or _for_cpu(service):
         return
     if "extends" in service.node.values and text_at(service.node, "extends", "file"):
         return
@@ -66,12 +66,19 @@ def service_with_cuda_asks_for_a_gpu(service: Service) -> Iterator[Fault]:
     )
 
 
+def _for_cpu(service: Service) -> bool:
+    """Tell whether a service says that it is to use the processor: by its name, its profiles or its options."""
+    profiles = words(at(service.node, "profiles"))
+    said = re.search(r"(?:^|[-_])cpu(?:[-_]|$)", " ".join([service.name, *profiles]), re.IGNORECASE)
+    return bool(said or re.search(r"--(?:use-|always-)?cpu\b|device[= ]cpu\b", service.command_text()))
+
+
 @rule(causes=["container-gpu-not-requested"])
 def gpu_reservation_is_complete(service: Service) -> Iterator[Fault]:
     """A reservation of GPUs has what compose demands of it.
 
     Why: without `capabilities` compose refuses it; `count` and `device_ids` exclude each other; under `limits` there
-    are no devices; with another word than `gpu` among the capabilities no GPU comes.
+    are no devices; with a capability that NVIDIA's driver does not have no GPU comes.
     If not: write driver, count (or device_ids) and capabilities: [gpu] under deploy.resources.reservations.devices.
     Source: Compose Deploy Specification, "devices"; Docker's documentation on GPU access.
     """
@@ -104,8 +111,10 @@ def _capabilities_problems(device: Mapping) -> Iterator[tuple[str, int]]:
         yield "a device reservation without `capabilities` is refused", device.line
     elif isinstance(device.values["capabilities"], Scalar):
         yield "`capabilities` is a list: [gpu]", line
-    elif text_at(device, "driver") == "nvidia" and "gpu" not in capabilities(device):
-        yield f"capabilities {', '.join(capabilities(device)) or '(none)'} do not name `gpu`: no GPU comes", line
+    elif text_at(device, "driver") == "nvidia":
+        unknown = sorted(set(capabilities(device)) - GPU_CAPABILITIES)
+        if unknown or not capabilities(device):
+            yield f"the driver nvidia has no capability {', '.join(unknown) or '(none is named)'}: no GPU comes", line
 
 
 def _number_problems(device: Mapping) -> Iterator[tuple[str, int]]:
@@ -179,7 +188,8 @@ def service_has_enough_shared_memory(service: Service) -> Iterator[Fault]:
     if size is not None and (parsed is None or parsed > DEFAULT_SHARED_MEMORY):
         return
     only_for_build = at(service.node, "build", "shm_size") is not None
-    uses = service.asks_for_gpu() or service.for_nvidia() or bool(TRAINS.search(service.command_text()))
+    direct = bool(service.image and service.image.holds_torch)
+    uses = not _for_cpu(service) and (direct or _several_gpus(service) or bool(TRAINS.search(service.command_text())))
     if size is not None:
         place, title = service.place_at("shm_size"), f"shm_size: {size} is no more than the default"
     elif only_for_build:
@@ -194,6 +204,15 @@ def service_has_enough_shared_memory(service: Service) -> Iterator[Fault]:
         evidence=[Evidence(_holds_torch_text(service), where(service.place))],
         remedies=remedy,
     )
+
+
+def _several_gpus(service: Service) -> bool:
+    """Tell whether more than one GPU is asked for, so that NCCL's processes talk through shared memory."""
+    for device in gpu_devices(service.node):
+        count = text_at(device, "count") or ""
+        if len(words(device.values.get("device_ids"))) > 1 or (count.isdigit() and int(count) > 1):
+            return True
+    return False
 
 
 def _shares_memory(service: Service) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from envcheck.imagelint.copies import source_of
+from envcheck.imagelint.copies import Copied, source_of
 from envcheck.imagelint.faults import Fault
 from envcheck.imagelint.image import TORCH_FAMILY, Image, Step
 from envcheck.imagelint.rule import rule
@@ -155,8 +155,8 @@ def started_scripts_can_be_executed(image: Image) -> Iterator[Fault]:
     If not: `COPY --chmod=755`, or `chmod +x` in a RUN; write `#!/bin/sh` in the first line.
     Source: execve(2); Docker's documentation, "Dockerfile reference" (COPY --chmod).
     """
-    for source, place, direct in _started_scripts(image):
-        if not direct:
+    for source, place, copied in _started_scripts(image):
+        if copied is None:
             continue
         name = image.context.named(source)
         content = image.context.content(source)
@@ -172,10 +172,7 @@ def started_scripts_can_be_executed(image: Image) -> Iterator[Fault]:
                 evidence=[Evidence(content[:60].split(b"\n")[0].decode("utf-8", "replace"), f"{name}:1")],
                 remedies=[Remedy(action="Write #!/bin/sh, or #!/usr/bin/env python3, in its first line")],
             )
-        copied = next(
-            (item for item in image.copied if item.source in {source, posixpath.dirname(source) or "."}), None
-        )
-        given = (copied.mode if copied else "") or any(
+        given = copied.mode or any(
             command.program == "chmod" or re.search(r"\binstall\b.*-m", command.text) for _, command in image.commands()
         )
         if os.name == "posix" and not given and not os.access(name, os.X_OK):
@@ -188,7 +185,7 @@ def started_scripts_can_be_executed(image: Image) -> Iterator[Fault]:
                 remedies=[
                     Remedy(
                         action="Give it the right",
-                        commands=[f"COPY --chmod=755 {source} {copied.target if copied else '/'}"],
+                        commands=[f"COPY --chmod=755 {source} {copied.target}"],
                         shell="dockerfile",
                     ),
                     Remedy(action="Or in git", commands=[f"git update-index --chmod=+x {name}"]),
@@ -196,8 +193,11 @@ def started_scripts_can_be_executed(image: Image) -> Iterator[Fault]:
             )
 
 
-def _started_scripts(image: Image) -> Iterator[tuple[str, Place, bool]]:
-    """Go through scripts of the build context that the image runs: (source, place, whether by its own name)."""
+def _started_scripts(image: Image) -> Iterator[tuple[str, Place, Copied | None]]:
+    """Go through scripts of the build context that the image runs: source, place, and its COPY.
+
+    The COPY is None where the script is not started by its own name but read by a shell.
+    """
     for step, words, place in [*_run_words(image), *(_start_words(image) if image.final else ())]:
         found = _script(words)
         if found is None:
@@ -207,7 +207,7 @@ def _started_scripts(image: Image) -> Iterator[tuple[str, Place, bool]]:
             path = posixpath.join("/usr/local/bin", path)
         source = source_of(image.copied, posixpath.normpath(posixpath.join(step.folder, path)), step.order)
         if source and image.context.file(source[0]):
-            yield source[0], place, direct
+            yield source[0], place, source[1] if direct else None
 
 
 Started = tuple[Step, list[str], Place]

@@ -53,14 +53,13 @@ def cuda_of_base_suits_torch(image: Image) -> Iterator[Fault]:
         driver = cuda.driver_text(cuda.minimum_driver(build.cuda, "linux"))
         own = cuda.driver_text(cuda.minimum_driver(base, "linux"))
         needs = f"; it needs a driver of {driver} or later, the base is content with {own}" if driver and own else ""
-        newest = " (the newest release for this Python: no version is asked for)" if build.chosen else ""
         yield Fault(
             cause="toolkit-version-mismatch" if breaks else "container-image-cuda-too-new",
             severity=Severity.ERROR if breaks else Severity.WARNING,
             place=build.package.place,
             title=f"{called(build)} on a base of CUDA {base}"
             + (": extensions compiled here will be refused" if breaks else needs),
-            detail=f"The build is {called(build)}{newest}.",
+            detail="No version is asked for: this is the newest release for this Python." if build.chosen else "",
             evidence=[
                 Evidence(f"FROM {image.base.reference}", f"{image.base_place.path}:{image.base_place.line}"),
                 Evidence(build.install.command, f"{build.install.place.path}:{build.install.place.line}"),

@@ -31,6 +31,10 @@ WRONG_NAMES = {
     "alpha.kubernetes.io/nvidia-gpu": "nvidia.com/gpu",
     "amd.com/gpus": "amd.com/gpu",
 }
+WORKLOADS = frozenset({"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"}) | {
+    *("Job", "CronJob", "List", "PyTorchJob", "TFJob", "MPIJob")
+}
+"""Kinds whose pods are started as they stand."""
 LIMIT_ONE = ["resources:", "  limits:", "    nvidia.com/gpu: 1"]
 MEMORY_VOLUME = [
     "volumeMounts:",
@@ -130,7 +134,8 @@ def container_with_cuda_has_a_gpu_limit(pod: Pod) -> Iterator[Fault]:
     If not: limits: nvidia.com/gpu: 1.
     Source: Kubernetes' documentation, "Schedule GPUs"; README of NVIDIA's device plug-in for Kubernetes.
     """
-    if any(asks_for_gpu(pod, container) for container in pod.containers):
+    # Objects of operators are often templates whose resources something else fills in.
+    if pod.kind not in WORKLOADS or any(asks_for_gpu(pod, container) for container in pod.containers):
         return
     for container in pod.containers:
         image = container.image

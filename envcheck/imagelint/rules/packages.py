@@ -20,8 +20,10 @@ from envcheck.imagelint.rule import rule
 from envcheck.report import Evidence, Remedy, Severity
 
 COMPANIONS = ("torchvision", "torchaudio", "torchtext")
-GRAVE_NAMES = {"removed", "stub", "no such package", "other project", "conda only"}
-"""Kinds of misleading names (table packages) whose installation fails or gives something else."""
+FAILING_NAMES = {"removed", "no such package", "conda only"}
+"""Kinds of misleading names (table packages) that pip cannot install; a stub may fail on purpose, too."""
+OTHER_NAMES = {"stub", "other project"}
+"""Kinds that install something else than is usually meant."""
 
 
 def seen_at(install: Install) -> Evidence:
@@ -41,19 +43,23 @@ def packages_are_named_rightly(image: Image) -> Iterator[Fault]:
     for install in image.installs:
         for package in install.packages if install.tool == "pip" else ():
             known = names.misleading(package.name)
-            if known is None or known.kind not in GRAVE_NAMES:
+            if known is None or known.kind not in FAILING_NAMES | OTHER_NAMES:
                 continue
-            pinned = parse(package.pinned)
-            newest = parse(known.newest)
-            # Old releases of a name that was removed or emptied later still install.
-            if known.kind in {"removed", "stub"} and pinned and newest and pinned < newest and known.still_needed:
+            pinned, newest = parse(package.pinned), parse(known.newest)
+            # Releases from before a name was given up still install.
+            still = pinned is not None and newest is not None and pinned < newest
+            fails = known.kind in FAILING_NAMES or "on purpose" in known.why
+            if not fails and package.pinned:
+                # Who asks for one release of it means it.
                 continue
             meant = " or ".join(known.install) or "nothing"
             yield Fault(
                 cause="wrong-package-name",
-                severity=Severity.ERROR,
+                severity=Severity.ERROR if fails and not still else Severity.NOTE,
                 place=package.place,
-                title=f"{package.written}: not the package that is meant; install {meant}",
+                title=f"{package.written}: "
+                + ("pip cannot install it" if fails and not still else "another package is usually meant")
+                + f"; install {meant}",
                 detail=f"{package.name}: {known.why}.",
                 evidence=[Evidence(package.written, f"{package.place.path}:{package.place.line}")],
                 remedies=[Remedy(action=f"Replace it with {meant}")],
