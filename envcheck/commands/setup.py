@@ -17,8 +17,8 @@ import msgspec
 from envcheck.commands import output
 
 if TYPE_CHECKING:
-    from envcheck.install.build import Listener
     from envcheck.install.generations import Place
+    from envcheck.install.steps import Listener
     from envcheck.install.uv import Places
     from envcheck.machine import InstalledPython, Machine
     from envcheck.plan import Plan, Refusal
@@ -64,6 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     wheelhouse: str | None
     download: str | None
     no_training: bool
+    upgrade: bool
     timeout: float
     dry_run: bool
     list_them: bool
@@ -131,6 +132,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     help="Fill a folder with all wheels of the plan, for a machine without network; make nothing.",
 )
 @click.option("--no-training", is_flag=True, help="Prove it by imports alone.")
+@click.option("--upgrade", is_flag=True, help="Solve anew, even where nothing has changed since the last lock.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=1),
@@ -414,6 +416,7 @@ def carry_out(plan: Plan, place: Place, places: Places, options: Options, system
         places=places,
         adopt=options.adopt,
         train=not options.no_training,
+        upgrade=options.upgrade,
         deadline=options.timeout,
     )
     try:

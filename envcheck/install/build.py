@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from envcheck import __version__
-from envcheck.install import child, faults, generations, kernel, uv
+from envcheck.install import faults, generations, kernel, locks, uv
 from envcheck.install.faults import Fault, FaultError
 from envcheck.install.generations import HeldError, NotOursError, Place, State
-from envcheck.install.pip_configuration import masked
+from envcheck.install.steps import Clock, Listener, Step, Work, carry_out
 from envcheck.install.uv import Command, Places
 from envcheck.install.verify import Verified, verify
 from envcheck.plan import Plan
 from envcheck.system import System
 
 SCHEMA_VERSION = 1
-
-Listener = Callable[[str, str], None]
-"""Told the step and what is going on in it; an empty text when the step ends."""
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One step that was done.
-
-    Attributes:
-        name: `environment`, `solve`, `install`, `check`, `verify`, `keep`, `swap`.
-        seconds: wall time.
-    """
-
-    name: str
-    seconds: float
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +36,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         path: folder of the generation.
         lock: file with the version and the checksums of every package.
         packages: how many packages the lock holds.
+        locked_by: where the lock comes from: `solved`, `generation 3`, `stack torch-cpu`.
         steps: what was done.
         verified: what was seen of each framework.
         kernel: folder of the registered Jupyter kernel; empty where there is none.
@@ -68,6 +53,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     lock: str
     packages: int
+    locked_by: str = "solved"
     steps: list[Step]
     verified: list[Verified]
     kernel: str = ""
@@ -85,6 +71,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         places: where packages come from.
         adopt: whether an environment that envcheck did not make may be taken over.
         train: whether the proof includes a training.
+        upgrade: whether to solve anew, even where an earlier generation's lock was made from the same.
         deadline: seconds that the whole may take.
     """
 
@@ -93,6 +80,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     places: Places
     adopt: bool = False
     train: bool = True
+    upgrade: bool = False
     deadline: float = 3600.0
 
 
@@ -130,12 +118,23 @@ def _build_locked(request: Request, system: System, listen: Listener, program: s
     number = generations.next_number(place)
     environment, record = place.generation(number), place.record(number)
     before = next((one.number for one in generations.listed(place) if one.current), None)
-    clock = _Clock(request.deadline)
+    clock = Clock(request.deadline)
+    work = Work(
+        plan=plan,
+        variables=uv.variables(request.places, system),
+        folder=str(place.directory),
+        clock=clock,
+        listen=listen,
+    )
     try:
         _prepare(place, number, plan)
-        for command in uv.commands(plan, environment, record, program, _prompt(place), request.places):
-            with clock.step(command.step):
-                _carry_out(command, request, system, listen, clock)
+        commands = {
+            command.step: command
+            for command in uv.commands(plan, environment, record, program, _prompt(place), request.places)
+        }
+        locked_by = _make_and_lock(work, commands, request, record / uv.LOCK)
+        written = _start_writing_back(place.folder)
+        carry_out(commands["check"], work)
         with clock.step("verify"):
             _make_keras_default(environment, plan)
             verified = verify(
@@ -150,8 +149,9 @@ def _build_locked(request: Request, system: System, listen: Listener, program: s
             environment=str(place.link),
             generation=number,
             path=str(environment),
-            lock=str(record / "lock.txt"),
-            packages=_packages(record / "lock.txt"),
+            lock=str(record / uv.LOCK),
+            packages=_packages(record / uv.LOCK),
+            locked_by=locked_by,
             steps=clock.steps,
             verified=verified,
             replaced=before,
@@ -159,6 +159,7 @@ def _build_locked(request: Request, system: System, listen: Listener, program: s
             plan=plan,
         )
         with clock.step("keep"):
+            written.join()
             _keep(place, number, report)
         with clock.step("swap"):
             generations.swap(place, number)
@@ -178,24 +179,6 @@ def _in_use(place: Place, number: int) -> bool:
     return any(one.current for one in generations.listed(place) if one.number == number)
 
 
-class _Clock:
-    """How long each step took, and how much time is left."""
-
-    def __init__(self, deadline: float) -> None:
-        self._until = time.monotonic() + deadline
-        self.steps: list[Step] = []
-
-    @property
-    def left(self) -> float:
-        return max(self._until - time.monotonic(), 0.1)
-
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.steps.append(Step(name=name, seconds=round(time.monotonic() - began, 3)))
-
-
 def _prompt(place: Place) -> str:
     return place.directory.resolve().name if place.name == generations.DEFAULT_NAME else place.name
 
@@ -203,63 +186,40 @@ def _prompt(place: Place) -> str:
 def _prepare(place: Place, number: int, plan: Plan) -> None:
     record = place.record(number)
     generations.write_state(place, number, State(state="building", made=time.time()))
-    generations.write(record / "plan.json", msgspec.json.format(msgspec.json.encode(plan)))
-    generations.write(record / "pyproject.toml", uv.project_file(plan).encode())
+    (record / "plan.json").write_bytes(msgspec.json.format(msgspec.json.encode(plan)))
+    (record / "pyproject.toml").write_text(uv.project_file(plan), "utf-8")
 
 
-SAYS = {
-    "environment": "making the environment",
-    "solve": "solving",
-    "install": "downloading and installing",
-    "check": "checking requirements",
-}
+def _make_and_lock(work: Work, commands: dict[str, Command], request: Request, lock: Path) -> str:
+    """Make the environment and fill it, from a lock that is there or from one that is solved; say which.
+
+    A lock of an earlier generation whose files are not to be had any more is solved anew.
+    """
+    carry_out(commands["environment"], work)
+    digest = locks.inputs(request.plan, request.places, work.variables)
+    earlier = None if request.upgrade or request.plan.lock else locks.reusable(request.place, digest)
+    if request.plan.lock:
+        lock.write_bytes(Path(request.plan.lock).read_bytes())
+        carry_out(commands["install"], work)
+        return f"stack {request.plan.stack}"
+    if earlier is not None:
+        number, content = earlier
+        lock.write_bytes(content)
+        with contextlib.suppress(FaultError):
+            carry_out(commands["install"], work)
+            return f"generation {number}"
+        lock.unlink()
+    carry_out(commands["solve"], work)
+    locks.sign(lock, digest)
+    carry_out(commands["install"], work)
+    return "solved"
 
 
-def _carry_out(command: Command, request: Request, system: System, listen: Listener, clock: _Clock) -> None:
-    listen(command.step, SAYS[command.step])
-    ended = child.run(
-        list(command.argv),
-        uv.variables(request.places, system),
-        lambda line: _hear(command.step, line, listen),
-        clock.left,
-        str(request.place.directory),
-    )
-    if ended.outcome == "timeout":
-        raise FaultError(
-            Fault(
-                kind="too-slow",
-                step=command.step,
-                sentence=f"{SAYS[command.step]} did not end within the {request.deadline:g} s that it may take",
-                change="a nearer index, or --timeout SECONDS",
-                evidence=tuple(masked(line) for line in ended.output.splitlines()[-faults.KEPT_LINES :]),
-            )
-        )
-    if not ended.good:
-        raise FaultError(_fault(command, ended.output, request))
-    listen(command.step, "")
-
-
-def _fault(command: Command, output: str, request: Request) -> Fault:
-    if command.step == "check":
-        lines = tuple(line for line in output.splitlines() if " requires " in line)
-        return Fault(
-            kind="inconsistent",
-            step="check",
-            sentence=f"what was installed does not fit together: {lines[0] if lines else 'uv pip check fails'}",
-            change="a wider range of versions in what the project requires",
-            evidence=lines[: faults.KEPT_LINES],
-        )
-    return faults.of_output(output, command.step, request.plan)
-
-
-def _hear(step: str, line: str, listen: Listener) -> None:
-    """Hand on what uv says where it says how far it is."""
-    found = re.match(
-        r"\s*(Resolved \d+ packages?|Downloading .+|Building .+|Prepared \d+ packages?|Installed .+)", line
-    )
-    if found:
-        text = found[1].strip()
-        listen(step, text[:1].lower() + text[1:])
+def _start_writing_back(folder: Path) -> threading.Thread:
+    """Let what was installed reach the disk while it is proved."""
+    thread = threading.Thread(target=generations.write_back, args=(folder,), daemon=True)
+    thread.start()
+    return thread
 
 
 def _packages(lock: Path) -> int:
@@ -279,9 +239,8 @@ def _make_keras_default(environment: Path, plan: Plan) -> None:
 
 def _keep(place: Place, number: int, report: Report) -> None:
     """Write the report, let everything reach the disk, and only then call the generation ready."""
-    generations.write(place.record(number) / "report.json", msgspec.json.format(msgspec.json.encode(report)))
-    if hasattr(os, "sync"):
-        os.sync()
+    (place.record(number) / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    generations.write_back(place.folder)
     generations.write_state(
         place,
         number,

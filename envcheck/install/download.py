@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from envcheck.install import child, faults, uv
-from envcheck.install.build import Listener
 from envcheck.install.faults import Fault, FaultError
+from envcheck.install.steps import Listener
 from envcheck.install.uv import Places
 from envcheck.plan import Plan
 from envcheck.system import System

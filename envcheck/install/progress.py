@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from envcheck.install.build import Listener
+from envcheck.install.steps import Listener
 
 STEPS = {"environment": "environment", "solve": "solve", "install": "install", "check": "check", "verify": "verify"}
 """Steps with a bar, in their order."""

@@ -112,6 +112,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         variables: environment variables that are the default inside.
         notes: what the user should know.
         kernel: whether a Jupyter kernel is registered.
+        stack: name of the stack that this is; empty = none.
+        lock: file with version and checksums of every package that is installed as it is; empty = one is solved.
     """
 
     platform: str
@@ -123,6 +125,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     variables: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     kernel: bool = False
+    stack: str = ""
+    lock: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

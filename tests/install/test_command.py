@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from package_index import Index
+from package_index import Index, wheel
 from pythons import pip_wheel
 
 from envcheck.install import generations
@@ -47,7 +47,8 @@ def test_one_command_makes_an_environment_and_the_next_one_replaces_it(project: 
     assert f"source {project}/.venv/bin/activate" in first.replace("\n  ", " ")
     report = json.loads(call(project, *wish, "--json"))
     assert (report["generation"], report["replaced"]) == (2, 1)
-    assert [step["name"] for step in report["steps"]][:3] == ["environment", "solve", "install"]
+    assert report["locked_by"] == "generation 1"
+    assert [step["name"] for step in report["steps"]][:2] == ["environment", "install"]
     lock = Path(report["lock"]).read_text()
     assert "torch==2.13.0+cpu" in lock
     assert "--hash=sha256:" in lock
@@ -60,6 +61,40 @@ def test_one_command_makes_an_environment_and_the_next_one_replaces_it(project: 
     assert [one["number"] for one in json.loads(call(project, "--list", "--json"))] == [2]
     call(project, "--remove")
     assert not list(project.iterdir())
+
+
+def test_a_lock_is_taken_again_until_something_changes_or_the_user_wants_newer_packages(
+    project: Path, wish: tuple[str, ...], index: Index
+) -> None:
+    def numpy_of(*more: str) -> tuple[str, str]:
+        report = json.loads(call(project, *wish, *more, "--json"))
+        return report["locked_by"], Path(report["lock"]).read_text().split("numpy==")[1].split()[0]
+
+    assert numpy_of() == ("solved", "2.3.0")
+    index.add(wheel("numpy", "2.3.5"))
+    assert numpy_of() == ("generation 1", "2.3.0")
+    # uv asks an index again only after ten minutes; the user's next day is a new cache here.
+    fresh = {**os.environ, "UV_NO_CACHE": "1"}
+    upgraded = subprocess.run(
+        command(project, *wish, "--upgrade", "--json"), capture_output=True, check=True, env=fresh
+    )
+    report = json.loads(upgraded.stdout)
+    assert report["locked_by"] == "solved"
+    assert "numpy==2.3.5" in Path(report["lock"]).read_text()
+    (project / "requirements.txt").write_text("numpy<2.3.5\n")
+    assert numpy_of() == ("solved", "2.3.0")
+
+
+def test_a_lock_whose_files_are_gone_from_the_index_is_solved_anew(
+    project: Path, wish: tuple[str, ...], index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(project, *wish)
+    index.files = {name: data for name, data in index.files.items() if not name.startswith("numpy-")}
+    index.add(wheel("numpy", "2.3.5"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(project.parent / "another cache"))
+    report = json.loads(call(project, *wish, "--json"))
+    assert report["locked_by"] == "solved"
+    assert "numpy==2.3.5" in Path(report["lock"]).read_text()
 
 
 def test_a_dry_run_shows_plan_and_commands_and_changes_nothing(project: Path, wish: tuple[str, ...]) -> None:
@@ -144,8 +179,6 @@ def test_a_machine_without_network_is_served_by_a_folder_that_another_one_filled
 def test_a_notebook_kernel_comes_and_goes_with_the_environment(
     project: Path, tmp_path: Path, index: Index, wish: tuple[str, ...]
 ) -> None:
-    from package_index import wheel
-
     index.add(*(wheel(name, "1.0") for name in ("jupyterlab", "ipykernel", "ipywidgets")))
     report = json.loads(call(project, *wish, "--extra", "jupyter", "--json"))
     kernel = json.loads((Path(report["kernel"]) / "kernel.json").read_text())
@@ -159,8 +192,6 @@ def test_a_notebook_kernel_comes_and_goes_with_the_environment(
 def test_keras_finds_its_backend_however_python_is_started(
     project: Path, index: Index, wish: tuple[str, ...], keras: str
 ) -> None:
-    from package_index import wheel
-
     index.add(*(wheel("keras", f"3.{minor}.{patch}") for minor in range(10, 16) for patch in range(4)))
     call(project, *wish, "--framework", "keras")
     code = "import os; print(os.environ['KERAS_BACKEND'])"
@@ -212,8 +243,6 @@ def test_ctrl_c_says_what_was_kept(project: Path, index: Index, wish: tuple[str,
     call(project, *wish)
     index.fault = "slow"
     # A wheel that is not in the cache yet, so that the index has to be waited for.
-    from package_index import wheel
-
     index.add(wheel("late", "1.0", size=100_000))
     (project / "requirements.txt").write_text("late\n")
     process = subprocess.Popen(
