@@ -18,6 +18,7 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
         source: in the context.
         target: in the image, absolute.
         into: whether the target is a folder that the file is put into.
+        unseen: whether there is no such file and no such folder in the context, so that it may be either.
         place: of the instruction.
         order: number of the instruction in the walk of the stage.
         mode: of `--chmod`.
@@ -26,6 +27,7 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     target: str
     into: bool
+    unseen: bool
     place: Place
     order: int
     mode: str = ""
@@ -63,6 +65,7 @@ def copied_by(
                     source=posixpath.normpath(source.lstrip("/") or "."),
                     target=target,
                     into=into and not whole,
+                    unseen=not whole and context.file(source) is None,
                     place=place,
                     order=order,
                     mode=instruction.flags.get("chmod", ""),
@@ -83,6 +86,8 @@ def source_of(copied: list[Copied], inside: str, before: int) -> tuple[str, Copi
         if item.order >= before:
             continue
         name = posixpath.basename(inside)
+        if item.unseen and inside.startswith(item.target.rstrip("/") + "/"):
+            return posixpath.normpath(posixpath.join(item.source, name)), item
         if item.into:
             if posixpath.join(item.target, posixpath.basename(item.source)) == inside:
                 return item.source, item

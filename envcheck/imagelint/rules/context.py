@@ -32,7 +32,8 @@ def requirements_are_there_when_installed(image: Image) -> Iterator[Fault]:
     Source: Docker's documentation, "Dockerfile reference" (COPY, RUN).
     """
     brought = bool(image.from_stages) or any(
-        re.search(r"git clone|curl|wget|tar |unzip", command.text) for _, command in image.commands()
+        re.search(r"\bgit\b|\bgit\+|curl|wget|tar |unzip|svn |hg clone", command.text)
+        for _, command in image.commands()
     )
     onbuild = any(step.instruction.onbuild for step in image.steps)
     for step in image.steps:
@@ -52,7 +53,8 @@ def requirements_are_there_when_installed(image: Image) -> Iterator[Fault]:
                 )
                 if "$" in word.text or written or source_of(image.copied, inside, step.order):
                     continue
-                if later is None and (brought or onbuild or not known or _heredoc_writes(image, word.text)):
+                elsewhere = brought or onbuild or not known or _heredoc_writes(image, word.text)
+                if elsewhere and (later is None or later[1].unseen):
                     continue
                 yield Fault(
                     cause="entrypoint-failed",

@@ -14,10 +14,10 @@ from envcheck.report import Evidence, Remedy, Severity
 
 _ARCHITECTURE_WORDS = {
     "x86_64": re.compile(
-        r"Linux-x86_64\.sh|linux-64\b|[-_/]amd64\.(?:deb|tar|zip)|x86_64\.(?:deb|rpm|tar|whl|sh|run)|linux-x64\b"
+        r"Linux-x86_64\.sh|linux-64\b|[-_/]amd64\.(?:deb|tar|zip)|x86_64\.(?:deb|rpm|tar|sh|run)|linux-x64\b"
     ),
     "aarch64": re.compile(
-        r"Linux-aarch64\.sh|linux-aarch64\b|[-_/]arm64\.(?:deb|tar|zip)|aarch64\.(?:deb|rpm|tar|whl|sh|run)|linux-arm64\b"
+        r"Linux-aarch64\.sh|linux-aarch64\b|[-_/]arm64\.(?:deb|tar|zip)|aarch64\.(?:deb|rpm|tar|sh|run)|linux-arm64\b"
     ),
 }
 """Names of downloads that are for one architecture."""
@@ -70,8 +70,10 @@ def image_is_for_one_platform(image: Image, machine: Machine) -> Iterator[Fault]
         )
     other = "aarch64" if here == "x86_64" else "x86_64"
     for _, command in image.commands():
-        # A script that asks for its own architecture takes the right one.
-        if not _ARCHITECTURE_WORDS[other].search(command.text) or re.search(r"\$|uname|dpkg --print", command.text):
+        # A script that asks for its own architecture takes the right one; wheels have a rule of their own.
+        if not _ARCHITECTURE_WORDS[other].search(command.text) or re.search(
+            r"\$|uname|dpkg --print|\.whl\b", command.text
+        ):
             continue
         yield Fault(
             cause="container-wrong-platform",

@@ -156,6 +156,35 @@ def _companion(package: Package, install: Install, pinned: tuple[Package, Instal
         )
 
 
+@rule(causes=["dependency-conflict"])
+def base_keeps_its_torch(image: Image) -> Iterator[Fault]:
+    """A base that brings PyTorch keeps the version that it brings.
+
+    Why: pip replaces the base's PyTorch by the pinned one, which has another CUDA version perhaps and lies in the
+    image twice, gigabytes each; what the base built against its own no longer loads.
+    If not: take the base of that release, or leave torch out of the requirements.
+    Source: pytorch/pytorch on Docker Hub (tags name release and CUDA version); pip's documentation, "pip install".
+    """
+    brought = parse(image.base.torch)
+    for build in image.torch_builds() if brought else ():
+        asked = public(build.package.pinned)
+        if asked is None or build.install.tool != "pip" or asked == brought:
+            continue
+        yield Fault(
+            cause="dependency-conflict",
+            severity=Severity.WARNING,
+            place=build.package.place,
+            title=f"{build.package.written} replaces torch {image.base.torch} of the base",
+            evidence=[
+                Evidence(f"FROM {image.base.reference}", f"{image.base_place.path}:{image.base_place.line}"),
+                seen_at(build.install),
+            ],
+            remedies=[
+                Remedy(action=f"Take the base of torch {asked}, or ask for torch=={image.base.torch}"),
+            ],
+        )
+
+
 @rule(causes=["package-index-wrong"])
 def torch_build_is_on_its_index(image: Image) -> Iterator[Fault]:
     """The index that pip is sent to has the build of PyTorch that is asked for.
@@ -327,7 +356,8 @@ def base_has_glibc(image: Image) -> Iterator[Fault]:
     wanted = ("torch", "tensorflow", "tensorflow-cpu", "torchvision", "jax", "jaxlib")
     for install in image.installs:
         package = install.named(*wanted) if install.tool == "pip" else None
-        if package:
+        # A wheel that lies in the image may have been built in it.
+        if package and not (package.wheel and "://" not in package.written):
             series = image.base.python or "3.12"
             yield Fault(
                 cause="platform-unsupported",
