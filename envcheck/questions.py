@@ -89,6 +89,22 @@ def physical_cores() -> int | None:
     return psutil.cpu_count(logical=False)
 
 
+def processor_megahertz() -> float | None:
+    """Return the mean clock of the cores, in MHz."""
+    import psutil  # noqa: PLC0415
+
+    found = psutil.cpu_freq()
+    return found.current if found and found.current else None
+
+
+def temperatures() -> dict[str, float]:
+    """Return sensor → degrees Celsius, such as `coretemp Package id 0`; empty where none may be read."""
+    import psutil  # noqa: PLC0415
+
+    sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
+    return {f"{chip} {part.label}".strip(): part.current for chip, parts in sensors.items() for part in parts}
+
+
 def load_average() -> float | None:
     """Return the one-minute load average."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
@@ -138,6 +154,8 @@ QUESTIONS: dict[str, Callable[[], Any]] = {
         affinity_cores,
         logical_cores,
         physical_cores,
+        processor_megahertz,
+        temperatures,
         load_average,
         memory,
         resource_limits,

@@ -84,6 +84,31 @@ def multiply(dtype, side):
     return _kept(lambda: tensorflow.matmul(one, other)), flops, moved
 
 
+def keep_product():
+    """Keep the last product, for others to be compared with it."""
+    state["kept"] = state["last"]
+
+
+def product_deviation():
+    """Return whether the last product is finite, and its largest difference from the one that was kept, over that."""
+    tensorflow, product, kept = state["tensorflow"], state["last"], state["kept"]
+    with tensorflow.device(state["device"]):
+        finite = bool(tensorflow.reduce_all(tensorflow.math.is_finite(product)).numpy())
+        largest = max(float(tensorflow.reduce_max(tensorflow.abs(kept)).numpy()), 1e-30)
+        difference = float(tensorflow.reduce_max(tensorflow.abs(product - kept)).numpy())
+    return finite, difference / largest if finite else None
+
+
+def device_bytes():
+    """Return the bytes that tensors hold on a GPU; None on other devices, and where TensorFlow does not tell."""
+    if not is_gpu():
+        return None
+    try:
+        return state["tensorflow"].config.experimental.get_memory_info(state["device"].lstrip("/"))["current"]
+    except Exception:
+        return None
+
+
 def _products(bench):
     tensorflow = state["tensorflow"]
     dtypes = list(DTYPES[bench.size])

@@ -85,8 +85,26 @@ def multiply(dtype, side):
     kind = torch.float32 if dtype == "tf32" else getattr(torch, dtype)
     one = torch.randn(side, side, device=device).to(kind)
     other = torch.randn(side, side, device=device).to(kind)
-    product = torch.empty(side, side, dtype=kind, device=device)
+    product = state["product"] = torch.empty(side, side, dtype=kind, device=device)
     return (lambda: torch.mm(one, other, out=product)), flops, moved
+
+
+def keep_product():
+    """Keep the last product, for others to be compared with it."""
+    state["kept"] = state["product"].clone()
+
+
+def product_deviation():
+    """Return whether the last product is finite, and its largest difference from the one that was kept, over that."""
+    torch, product, kept = state["torch"], state["product"], state["kept"]
+    finite = bool(torch.isfinite(product).all().item())
+    largest = max(kept.abs().max().item(), 1e-30)
+    return finite, (product - kept).abs().max().item() / largest if finite else None
+
+
+def device_bytes():
+    """Return the bytes that tensors hold on a GPU; None on other devices."""
+    return state["torch"].cuda.memory_allocated(state["device"]) if is_gpu() else None
 
 
 def _products(bench):

@@ -8,9 +8,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from envcheck.check import Check, all_checks
-from envcheck.facts import Facts, UnknownFactError
+from envcheck.facts import Facts, Nvml, UnknownFactError
 from envcheck.intent import Intent
+from envcheck.interpreter import Interpreter
+from envcheck.probe import Ended
 from envcheck.report import Finding
+from envcheck.system import System
 
 HEALTH = ("gpu health",)
 """Areas of checks that read NVML alone."""
@@ -29,6 +32,17 @@ def checks_of(areas: Sequence[str], more: Sequence[str] = ()) -> list[Check]:
 def health_checks() -> list[Check]:
     """Return the checks that judge the health of NVIDIA's GPUs."""
     return checks_of(HEALTH, HEALTH_MORE)
+
+
+def ask_nvml(system: System, interpreter: str, seconds: float) -> Nvml | None:
+    """Return what NVML says now; None where there is no trace of NVIDIA, or it cannot be asked."""
+    from envcheck.probes.nvml import nvml  # noqa: PLC0415 - most of it is needed where there is a GPU alone
+
+    try:
+        answer = nvml(system, Interpreter(interpreter, ""), seconds)
+    except Ended:
+        return None
+    return answer if isinstance(answer, Nvml) else None
 
 
 def findings_of(checks: Sequence[Check], facts: Facts) -> Iterator[Finding]:

@@ -15,9 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from envcheck.facts import Nvml
-from envcheck.interpreter import Interpreter
-from envcheck.probe import Ended
-from envcheck.smoke import child, judge, pace_proofs
+from envcheck.smoke import child, gpu_checks, hung, judge, pace_proofs
 from envcheck.smoke.backends import Target, targets
 from envcheck.smoke.child import Ending
 from envcheck.smoke.choice import Choice, Listener
@@ -228,14 +226,9 @@ def _told_failures(events: Events, ending: Ending) -> dict[str, Failure]:
 def _end_of(events: Events, ending: Ending, interpreter: str) -> tuple[str, Failure | None]:
     """Return the task that ended the child and how; no task where the framework did not get that far."""
     last = {event["event"]: event for event in events if "task" not in event}
-    failure = judge.failure_of(interpreter, last, ending)
+    failure = hung.as_timeout(judge.failure_of(interpreter, last, ending), ending)
     if failure is None:
         return "", None
-    if "Timeout (" in ending.stderr and failure.kind == "exit":
-        # What hangs is ended from within, with the stack on standard error.
-        failure = replace(
-            failure, kind="timeout", exit_code=None, reason=f"the step '{failure.step}' hung: it gave no result"
-        )
     planned = last.get("plan")
     if planned is None:
         return "", failure
@@ -263,15 +256,9 @@ class _GpuWatch:
         self.thread.start()
 
     def _ask(self) -> None:
-        from envcheck.probes.nvml import nvml  # noqa: PLC0415 - only where a GPU is at work
-
         # The load has just begun: clocks rise within a moment, and what flashes up meanwhile counts for nothing.
         time.sleep(1.0)
-        try:
-            answer = nvml(self.system, Interpreter(self.interpreter, ""), GPU_ANSWER_SECONDS)
-        except Ended:
-            return
-        self.answer = answer if isinstance(answer, Nvml) else None
+        self.answer = gpu_checks.ask_nvml(self.system, self.interpreter, GPU_ANSWER_SECONDS)
 
     def seen(self) -> Nvml | None:
         """Return what NVML said; None where it was not asked, or did not answer."""
