@@ -49,6 +49,9 @@ GPU_SECONDS = 16.0
 
 JOIN_SECONDS = 5.0
 
+LOOKS_FOR_A_VERDICT = 10
+"""After so many looks at the machine the live page says anew what was found so far."""
+
 THROTTLE_FOLDER = "/sys/devices/system/cpu"
 
 PROCESSOR_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu", "soc", "acpitz")
@@ -135,6 +138,8 @@ class _Watch:
         self.version = ""
         self.nvml: Nvml | None = None
         self.log: list[KernelMessage] | None = None
+        self.looks = 0
+        self.titles: list[str] = []
 
     def run(self) -> Watched:
         """Keep the loads on until the time is over, they end, or someone stops them."""
@@ -150,11 +155,11 @@ class _Watch:
                     stopped = True
                 finally:
                     self._end(threads)
-        seen = self._seen(stopped=stopped)
+        messages = added(self.log, kernel_log(self.system))
         self.system.close()
-        return seen
+        return self._so_far(messages, stopped=stopped)
 
-    def _seen(self, *, stopped: bool = False) -> Watched:
+    def _so_far(self, messages: list[KernelMessage] | None = None, *, stopped: bool = False) -> Watched:
         return Watched(
             framework=self.target.name,
             framework_version=self.version,
@@ -164,7 +169,7 @@ class _Watch:
             stopped=stopped,
             rounds=self.rounds,
             machines=self.machines,
-            kernel_messages=added(self.log, kernel_log(self.system)),
+            kernel_messages=messages,
             outcomes=list(self.outcomes.values()),
             record=str(self.writer.path or ""),
             record_trouble=self.writer.trouble,
@@ -303,16 +308,22 @@ class _Watch:
             self.machines.append(found)
             self.writer.add([found])
             recent = {line.device: line for line in self.rounds if line.session == self.session}
-            self.listen(self.target.name, page_event(found, list(recent.values()), self.seconds))
+            self.looks += 1
+            if self.looks % LOOKS_FOR_A_VERDICT == 0:
+                so_far = self._so_far()
+                findings = [endurance_proofs.findings_of(so_far, device) for device in recent]
+                self.titles = list(dict.fromkeys(finding.title for found in findings for finding in found))
+            self.listen(self.target.name, page_event(found, list(recent.values()), self.seconds, self.titles))
 
 
-def page_event(machine: Machine, rounds: list[Round], seconds: float) -> dict[str, Any]:
-    """Return what the live page shows: the newest of everything, as plain data."""
+def page_event(machine: Machine, rounds: list[Round], seconds: float, findings: list[str]) -> dict[str, Any]:
+    """Return what the live page shows: the newest of everything, and what was found so far, as plain data."""
     return {
         "event": "endurance",
         "seconds": seconds,
         "machine": msgspec.to_builtins(machine),
         "rounds": [msgspec.to_builtins(line) for line in rounds],
+        "findings": findings,
     }
 
 

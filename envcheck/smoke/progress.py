@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+from envcheck.smoke import endurance_page
 from envcheck.smoke.choice import Listener
 from envcheck.smoke.page import epoch_line
 from envcheck.smoke.training import NAMES
@@ -34,7 +35,8 @@ def bars(stream: IO[str]) -> Iterator[Listener]:
 
     The bars are cleared at the end, whatever it is, and the cursor is shown again.
     """
-    from rich.console import Console  # noqa: PLC0415 - 20 ms that only a terminal needs
+    from rich.console import Console, Group  # noqa: PLC0415 - 20 ms that only a terminal needs
+    from rich.live import Live  # noqa: PLC0415
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     # What comes from the child is text, never markup.
@@ -43,15 +45,17 @@ def bars(stream: IO[str]) -> Iterator[Listener]:
         BarColumn(bar_width=24),
         TextColumn("{task.fields[state]}", markup=False),
         TimeRemainingColumn(compact=True),
-        console=Console(file=stream, highlight=False, markup=False, emoji=False),
-        refresh_per_second=5,
-        transient=True,
     )
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    endurance = endurance_page.Page()
     tasks: dict[str, TaskID] = {}
 
     def listen(framework: str, event: dict[str, Any]) -> None:
+        if event["event"] == "endurance":
+            endurance.tell(framework, event)
+            return
         if framework not in tasks:
-            tasks[framework] = progress.add_task("", total=None, name=NAMES[framework], state="starting")
+            tasks[framework] = progress.add_task("", total=None, name=NAMES.get(framework, framework), state="starting")
         task = tasks[framework]
         if event["event"] == "step":
             progress.update(task, state=STEPS.get(event["step"], event["step"]))
@@ -60,7 +64,7 @@ def bars(stream: IO[str]) -> Iterator[Listener]:
         elif event["event"] in {"end", "failure"}:
             progress.update(task, state="done" if event["event"] == "end" else "failed")
 
-    with progress:
+    with Live(Group(progress, endurance), console=console, refresh_per_second=5, transient=True):
         yield listen
 
 
@@ -83,9 +87,11 @@ def _state(event: dict[str, Any]) -> str:
 
 
 def plain(write: Callable[[str], None]) -> Listener:
-    """Return a listener that writes one line an epoch."""
+    """Return a listener that writes one line an epoch, and one a minute while the load is kept on."""
+    endurance = endurance_page.plain(write)
 
     def listen(framework: str, event: dict[str, Any]) -> None:
+        endurance(framework, event)
         if event["event"] == "epoch":
             write(epoch_line(framework, event))
         elif event["event"] == "step" and event["step"] in {"import", "threads"}:
