@@ -57,13 +57,15 @@ def page_lines(framework: str, event: dict[str, Any], rates: dict[str, list[floa
     lines = [f"endurance  {framework}  {_time(event)}  Ctrl-C ends it with the verdict so far"]
     for line in event["rounds"]:
         device = line["device"]
-        lines.append(f"  {device:<10}{'  '.join(_load(line, event['machine']))}")
-        lines.append(f"  {'':<10}{sparkline(rates.get(device, []))}")
+        lines += [
+            f"  {device:<10}{'  '.join(_load(line, event['machine']))}",
+            f"  {'':<10}{sparkline(rates.get(device, []))}",
+        ]
     processor = _processor(event["machine"])
     if processor:
         lines.append(f"  {'processor':<10}{'  '.join(processor)}")
-    for gpu in event["machine"].get("gpus") or []:
-        lines.append(f"  {'GPU ' + str(gpu.get('index')):<10}{'  '.join(_gpu(gpu))}")
+    gpus = event["machine"].get("gpus") or []
+    lines += [f"  {'GPU ' + str(gpu.get('index')):<10}{'  '.join(_gpu(gpu))}" for gpu in gpus]
     lines += [f"  {'found':<10}{title}" for title in event.get("findings", [])]
     return lines
 
