@@ -112,7 +112,9 @@ def _compile_training(network):
             if state["jit"]:
                 raise
             network.compile(optimizer=optimizer, loss=loss)  # before TensorFlow 2.9 there was no such word
-    state["loss"] = loss
+        # Variables that are made while the training step is traced have it traced twice.
+        if hasattr(network.optimizer, "build"):
+            network.optimizer.build(network.trainable_variables)
 
 
 def _trained(names):
@@ -196,7 +198,7 @@ def _batches(part, orders, place):
         return data.prefetch(4)
 
 
-def _callback(watch, place):
+def _callback(validation, watch, place):
     """Return Keras's callback that tells how far it is; it reads no number of a batch unless a report is due."""
     warm_up = state["settings"]["warm_up_batches"]
 
@@ -210,35 +212,25 @@ def _callback(watch, place):
         if watch.is_due():
             watch.progress(batch + 1, (logs or {}).get("loss"), None)
 
-    def validation_begins(*_, **__):
-        watch.trained_an_epoch()
-
     def epoch_ends(self, _, logs=None):
-        if not watch.epoch_ends(float(logs["loss"]), None, float(logs["val_loss"]), None):
+        watch.trained_an_epoch()
+        if not watch.epoch_ends(float(logs["loss"]), None, evaluate(validation), None):
             self.model.stop_training = True
 
-    methods = {
-        "on_epoch_begin": epoch_begins,
-        "on_train_batch_end": batch_ends,
-        "on_test_begin": validation_begins,
-        "on_epoch_end": epoch_ends,
-    }
+    methods = {"on_epoch_begin": epoch_begins, "on_train_batch_end": batch_ends, "on_epoch_end": epoch_ends}
     return type("Watcher", (state["keras"].callbacks.Callback,), methods)()
 
 
 def train(part, validation, orders, watch, place):
     """Train, batch by batch in the given orders."""
-    size = state["size"]
     with state["base"].on_device():
         state["network"].fit(
             _batches(part, orders, place),
             epochs=len(orders),
             steps_per_epoch=watch.batches,
-            validation_data=(validation["inputs"], validation["target"]),
-            validation_batch_size=size.get("evaluation_batch", state["settings"]["evaluation_batch"]),
             shuffle=False,  # the batches come in an order of their own already
             verbose=0,
-            callbacks=[_callback(watch, place)],
+            callbacks=[_callback(validation, watch, place)],
         )
 
 
@@ -287,6 +279,9 @@ def _as_float32(outputs):
 def predict(inputs):
     """Return the network's outputs for a batch."""
     with state["base"].on_device():
+        if state["settings"]["size"] == "quick":
+            # Tracing takes longer than so few batches do.
+            return _as_float32(_array(state["network"](_tensors(inputs), training=False)))
         return _as_float32(state["network"].predict_on_batch(inputs))
 
 
@@ -328,9 +323,12 @@ def where(inputs):
 
 def save_and_load(folder, inputs, size_name):
     """Save the network in each format that is there, load it anew and compare the outputs."""
+    if size_name == "quick":
+        # Keras builds the network anew to load it, and that takes longer than a quick training.
+        return
     wanted = predict(inputs)
     yield _tried("keras", _through_keras, folder, inputs, wanted, SAME_AFTER_LOADING)
-    if size_name != "quick" and state["backend"] == "tensorflow":
+    if state["backend"] == "tensorflow":
         yield _tried("SavedModel", _through_saved_model, folder, inputs, wanted, SAME_AFTER_EXPORT)
 
 
@@ -361,12 +359,10 @@ def _through_saved_model(folder, inputs):
     with state["base"].on_device():
         if hasattr(state["network"], "export"):
             state["network"].export(path, **({"verbose": False} if hasattr(state["keras"], "ops") else {}))
-            loaded = tensorflow.saved_model.load(path).serve
+            loaded = tensorflow.saved_model.load(path)
+            outputs = loaded.serve(_tensors(inputs))
         else:
             tensorflow.saved_model.save(state["network"], path)
-            signature = tensorflow.saved_model.load(path).signatures["serving_default"]
-
-            def loaded(given):
-                return next(iter(signature(**given).values()))
-
-        return _as_float32(loaded(_tensors(inputs)).numpy())
+            loaded = tensorflow.saved_model.load(path)
+            outputs = next(iter(loaded.signatures["serving_default"](**_tensors(inputs)).values()))
+        return _as_float32(outputs.numpy())

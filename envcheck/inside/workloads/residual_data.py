@@ -10,21 +10,38 @@ PROVES = (
 METRIC = "accuracy"
 HIGHER_IS_BETTER = True
 SIDE = 32
-WIDTHS = (16, 32, 64)
 SIZES = {
-    "quick": {"samples": 240, "test_samples": 100, "epochs": 2, "batch_size": 32, "learning_rate": 2e-3, "bar": None},
+    "quick": {
+        "samples": 240,
+        "test_samples": 100,
+        "epochs": 2,
+        "batch_size": 32,
+        "learning_rate": 2e-3,
+        "bar": None,
+        "widths": (8, 16),
+        "classes": 10,
+    },
     "standard": {
-        "samples": 2000,
+        "samples": 2500,
         "test_samples": 500,
         "epochs": 8,
         "batch_size": 32,
         "learning_rate": 2e-3,
         "bar": 0.8,
+        "widths": (16, 32, 64),
+        "classes": 10,
     },
-    "full": {"samples": 6000, "test_samples": 2000, "epochs": 12, "batch_size": 32, "learning_rate": 2e-3, "bar": 0.9},
+    "full": {
+        "samples": 10000,
+        "test_samples": 2000,
+        "epochs": 12,
+        "batch_size": 32,
+        "learning_rate": 2e-3,
+        "bar": 0.9,
+        "widths": (16, 32, 64),
+        "classes": 10,
+    },
 }
-for _size in SIZES.values():
-    _size["classes"] = 10
 
 load_sibling = None  # put in by workload_walk.py
 
@@ -64,8 +81,8 @@ def _coloured(digits, count, seed):
 
 def blocks(size):
     """Return (name, channels in, channels out, stride) of each residual block."""
-    found, channels = [], WIDTHS[0]
-    for number, width in enumerate(WIDTHS, 1):
+    found, channels = [], size["widths"][0]
+    for number, width in enumerate(size["widths"], 1):
         found.append(("block%d" % number, channels, width, 1 if number == 1 else 2))
         channels = width
     return found
@@ -77,7 +94,8 @@ def _normalised(name, channels):
 
 def parameters(size):
     """Return name, shape and kind of all that is trained."""
-    listed = [("stem/kernel", (3, 3, 3, WIDTHS[0]), "glorot")] + _normalised("stem_norm", WIDTHS[0])
+    first, last = size["widths"][0], size["widths"][-1]
+    listed = [("stem/kernel", (3, 3, 3, first), "glorot"), *_normalised("stem_norm", first)]
     for name, before, after, stride in blocks(size):
         listed.append((name + "_conv1/kernel", (3, 3, before, after), "glorot"))
         listed.extend(_normalised(name + "_norm1", after))
@@ -88,7 +106,7 @@ def parameters(size):
             listed.extend(_normalised(name + "_shortcut_norm", after))
     return [
         *listed,
-        ("head/kernel", (WIDTHS[-1], size["classes"]), "glorot"),
+        ("head/kernel", (last, size["classes"]), "glorot"),
         ("head/bias", (size["classes"],), "zeros"),
     ]
 

@@ -1,6 +1,6 @@
 """Residual network in Keras; see workload_walk.py."""
 
-WIDTHS = (16, 32, 64)
+data = None  # residual_data, put in by workload_walk.py
 EPSILON, MOMENTUM = 1e-3, 0.9
 
 
@@ -18,15 +18,14 @@ def build(keras, size):
         return layers.Activation("relu")(tensor)
 
     images = keras.Input((32, 32, 3), name="images")
-    found = relu(norm("stem_norm")(convolution("stem", WIDTHS[0], 3, 2)(images)))
-    channels = WIDTHS[0]
-    for number, width in enumerate(WIDTHS, 1):
-        name, stride, shortcut = "block%d" % number, 2 if number > 1 else 1, found
-        inner = relu(norm(name + "_norm1")(convolution(name + "_conv1", width, 3, stride)(found)))
-        inner = norm(name + "_norm2")(convolution(name + "_conv2", width, 3, 1)(inner))
-        if stride > 1 or channels != width:
-            shortcut = norm(name + "_shortcut_norm")(convolution(name + "_shortcut", width, 1, stride)(found))
-        found, channels = relu(layers.Add()([inner, shortcut])), width
+    found = relu(norm("stem_norm")(convolution("stem", size["widths"][0], 3, 2)(images)))
+    for name, before, after, stride in data.blocks(size):
+        shortcut = found
+        inner = relu(norm(name + "_norm1")(convolution(name + "_conv1", after, 3, stride)(found)))
+        inner = norm(name + "_norm2")(convolution(name + "_conv2", after, 3, 1)(inner))
+        if stride > 1 or before != after:
+            shortcut = norm(name + "_shortcut_norm")(convolution(name + "_shortcut", after, 1, stride)(found))
+        found = relu(layers.Add()([inner, shortcut]))
     outputs = layers.Dense(size["classes"], name="head")(layers.GlobalAveragePooling2D()(found))
     return keras.Model({"images": images}, outputs)
 

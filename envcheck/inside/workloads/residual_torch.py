@@ -1,6 +1,6 @@
 """Residual network in PyTorch; see workload_walk.py."""
 
-WIDTHS = (16, 32, 64)
+data = None  # residual_data, put in by workload_walk.py
 # As in Keras, with a tenth of each new batch in the moving statistics (its default: a hundredth), for trainings are short.
 EPSILON, MOMENTUM = 1e-3, 0.1
 
@@ -35,12 +35,10 @@ def build(torch, size):
     class Network(nn.Module):
         def __init__(self):
             super().__init__()
-            self.stem, self.stem_norm = convolution(3, WIDTHS[0], 3, 2), norm(WIDTHS[0])
-            channels = (WIDTHS[0],) + WIDTHS
-            self.blocks = nn.Sequential(
-                *[Block(channels[index], width, 2 if index else 1) for index, width in enumerate(WIDTHS)]
-            )
-            self.head = nn.Linear(WIDTHS[-1], size["classes"])
+            widths = size["widths"]
+            self.stem, self.stem_norm = convolution(3, widths[0], 3, 2), norm(widths[0])
+            self.blocks = nn.Sequential(*[Block(*block[1:]) for block in data.blocks(size)])
+            self.head = nn.Linear(widths[-1], size["classes"])
 
         def forward(self, images):
             found = torch.relu(self.stem_norm(self.stem(images.permute(0, 3, 1, 2))))
@@ -55,7 +53,7 @@ def parameters(network):
     for block in network.blocks:
         for convolution, norm in ((block.conv1[1], block.norm1), (block.conv2[1], block.norm2)):
             found.extend((convolution.weight, norm.weight, norm.bias))
-        if len(list(block.shortcut.parameters())):
+        if list(block.shortcut.parameters()):
             found.extend((block.shortcut[0].weight, block.shortcut[1].weight, block.shortcut[1].bias))
     return [*found, network.head.weight, network.head.bias]
 
