@@ -1,4 +1,4 @@
-"""`envcheck explain CHECK|CAUSE`: a manual page."""
+"""`envcheck explain CHECK|RULE|CAUSE`: a manual page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import click
 
 
 @click.command()
-@click.argument("name", metavar="CHECK|CAUSE")
+@click.argument("name", metavar="CHECK|RULE|CAUSE")
 def explain(name: str) -> None:
-    """Print the manual page of a check, or what a cause means and which checks name it."""
+    """Print the manual page of a check or of a rule of `image lint`, or what a cause means and what names it."""
     from envcheck import manual
     from envcheck.causes import meaning
     from envcheck.check import all_checks
@@ -19,14 +19,21 @@ def explain(name: str) -> None:
     if name in by_id:
         click.echo(manual.page(by_id[name]))
         return
+    from envcheck.imagelint import manual as rule_manual
+    from envcheck.imagelint.rule import all_rules
+
+    rules = {rule.id: rule for rule in all_rules()}
+    if name in rules:
+        click.echo(rule_manual.page(rules[name]))
+        return
     if meaning(name) is not None:
-        click.echo(manual.cause_page(name, found))
+        click.echo(manual.cause_page(name, found) + rule_manual.naming(name, list(rules.values())))
         return
     import difflib
 
     from envcheck.causes import CAUSES
 
-    known = [*by_id, *(slug for causes in CAUSES.values() for slug in causes)]
+    known = [*by_id, *rules, *(slug for causes in CAUSES.values() for slug in causes)]
     close = difflib.get_close_matches(name, known, 3, 0.5)
-    hint = f" Did you mean {', '.join(close)}?" if close else " `envcheck checks` lists them."
-    raise click.UsageError(f"There is no check and no cause {name!r}.{hint}")
+    hint = f" Did you mean {', '.join(close)}?" if close else " `envcheck checks` and `envcheck image rules` list them."
+    raise click.UsageError(f"There is no check, no rule and no cause {name!r}.{hint}")

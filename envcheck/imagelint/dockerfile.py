@@ -342,6 +342,9 @@ def instructions(text: str) -> list[Instruction]:
             number += 1
             continue
         joined, starts, numbers, last = _joined(lines, number, escape)
+        if not joined.strip():
+            number = last + 1
+            continue
         instruction, last = _instruction(joined, starts, numbers, lines, last)
         found.append(instruction)
         number = last + 1
