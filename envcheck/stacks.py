@@ -7,16 +7,36 @@ environments/NAME/platforms.txt      where it can be installed, where that is no
 environments/NAME/environment.yml    the same for conda
 environments/NAME/lock.PLATFORM.txt  every package with version and checksums, for one platform and one Python
 
+`BUILT_IN` holds the stacks of envcheck itself.  A distribution that has an entry point in the group `envcheck.stacks`
+adds those in the folder of the package that the entry point names; the package is not imported.
+
 A lock says on its second line which inputs it was made from; it is fresh while they are the same.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 from pathlib import Path
 
 import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
+
+from envcheck import plugins
+
+GROUP = "envcheck.stacks"
+"""Entry points of third parties."""
+
+BUILT_IN = next(
+    (
+        path
+        for path in (Path(__file__).parent / "environments", Path(__file__).parent.parent / "environments")
+        if path.is_dir()
+    ),
+    Path(__file__).parent / "environments",
+)
+"""Folder of envcheck's own stacks: in an installed package, else in a checkout."""
 
 PLATFORMS = {
     "linux-x86_64": "x86_64-manylinux_2_28",
@@ -24,6 +44,28 @@ PLATFORMS = {
     "windows-x86_64": "x86_64-pc-windows-msvc",
 }
 """Platform in a lock's name → what uv calls it."""
+
+MARKERS = {
+    "linux-x86_64": {
+        "sys_platform": "linux",
+        "platform_machine": "x86_64",
+        "platform_system": "Linux",
+        "os_name": "posix",
+    },
+    "macos-arm64": {
+        "sys_platform": "darwin",
+        "platform_machine": "arm64",
+        "platform_system": "Darwin",
+        "os_name": "posix",
+    },
+    "windows-x86_64": {
+        "sys_platform": "win32",
+        "platform_machine": "AMD64",
+        "platform_system": "Windows",
+        "os_name": "nt",
+    },
+}
+"""Platform in a lock's name → what environment markers (PEP 508) see there."""
 
 PYTHON = "3.11"
 """The Python that the locks and the conda specifications are for: every framework in them has wheels for it."""
@@ -57,6 +99,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
         platforms: keys of `PLATFORMS` where it can be installed.
         inputs: digest of its requirements, included files too, comments aside.
         locks: one a platform.
+        variables: environment variables that conda's specification sets.
     """
 
     name: str
@@ -67,6 +110,43 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
     platforms: tuple[str, ...]
     inputs: str
     locks: tuple[Lock, ...]
+    variables: dict[str, str] = {}
+
+
+def available() -> list[Stack]:
+    """Return the stacks of envcheck and of installed third parties, by name.
+
+    One that cannot be read, or whose name is taken, is left out; `plugins.FAILED` says why.
+    """
+    found: dict[str, Stack] = {}
+    for source, folder in _folders():
+        for path in sorted(folder.glob("*/requirements.txt")):
+            name = path.parent.name
+            try:
+                stack = _stack(path.parent)
+                lines(stack.requirements)
+            except (OSError, ValueError) as error:
+                plugins.FAILED[f"{source}: {name}"] = f"{type(error).__name__}: {error}"
+                continue
+            if found.setdefault(name, stack) is not stack:
+                plugins.FAILED[f"{source}: {name}"] = f"the name is that of {found[name].requirements.parent}"
+    return sorted(found.values(), key=lambda stack: stack.name)
+
+
+def _folders() -> list[tuple[str, Path]]:
+    """Return the folders that hold stacks, each with who brings them, envcheck's own first."""
+    found = [("envcheck", BUILT_IN)]
+    for name in plugins.names(GROUP):
+        try:
+            package = importlib.util.find_spec(name)
+        except (ImportError, ValueError) as error:
+            plugins.FAILED[name] = f"{type(error).__name__}: {error}"
+            continue
+        locations = list(package.submodule_search_locations or []) if package else []
+        if not locations:
+            plugins.FAILED[name] = "there is no package of that name whose folder could hold stacks"
+        found += [(name, Path(location)) for location in locations]
+    return found
 
 
 def read(folder: Path) -> list[Stack]:
@@ -76,16 +156,24 @@ def read(folder: Path) -> list[Stack]:
 
 def _stack(folder: Path) -> Stack:
     requirements, index, platforms = (folder / f"{name}.txt" for name in ("requirements", "index", "platforms"))
+    readme, specification = folder / "README.md", folder / "environment.yml"
     return Stack(
         name=folder.name,
-        purpose=(folder / "README.md").read_text("utf-8").strip(),
+        purpose=readme.read_text("utf-8").strip() if readme.is_file() else "",
         requirements=requirements,
-        specification=folder / "environment.yml",
+        specification=specification,
         index=index.read_text("utf-8").strip() if index.is_file() else "",
         platforms=tuple(platforms.read_text("utf-8").split() if platforms.is_file() else PLATFORMS),
         inputs=digest(requirements),
         locks=tuple(_lock(path) for path in sorted(folder.glob("lock.*.txt"))),
+        variables=_variables(specification.read_text("utf-8")) if specification.is_file() else {},
     )
+
+
+def _variables(specification: str) -> dict[str, str]:
+    """Return the environment variables of a conda specification."""
+    block = re.search(r"^variables:\n((?:[ \t]+.*\n?)+)", specification, re.MULTILINE)
+    return dict(re.findall(r"^\s+(\w+):\s*[\"']?([^\"'#\n]*?)[\"']?\s*$", block[1], re.MULTILINE)) if block else {}
 
 
 def _lock(path: Path) -> Lock:
@@ -107,6 +195,40 @@ def lines(requirements: Path) -> list[str]:
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
         include = re.fullmatch(r"-r\s+(\S+)", line)
         found += lines(requirements.parent / include[1]) if include else [line] if line else []
+    return found
+
+
+def platform_key(platform: str) -> str:
+    """Return a platform of the tables, such as `linux_x86_64`, as locks are named; empty where there are none."""
+    key = platform.replace("_", "-", 1)
+    return key if key in PLATFORMS else ""
+
+
+def required(stack: Stack, platform: str, python: str = PYTHON) -> list[Requirement]:
+    """Return what a stack requires on a platform, markers settled; what is no named requirement is left out.
+
+    Args:
+        stack: which one.
+        platform: key of `PLATFORMS`.
+        python: series of CPython.
+    """
+    python = python.rstrip("t")
+    surroundings = {**MARKERS[platform], "python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+    found = []
+    for line in lines(stack.requirements):
+        try:
+            one = Requirement(line)
+        except InvalidRequirement:
+            continue
+        surroundings = {
+            **MARKERS[platform],
+            "python_version": PYTHON,
+            "python_full_version": f"{PYTHON}.0",
+            "extra": "",
+        }
+        if one.marker is None or one.marker.evaluate(surroundings):
+            one.marker = None
+            found.append(one)
     return found
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from envcheck.install.uv import Places
     from envcheck.machine import InstalledPython, Machine
     from envcheck.plan import Plan, Refusal
+    from envcheck.stacks import Stack
     from envcheck.system import Live
     from envcheck.wish import Wish
 
 PROBES = {"platform", "variables", "pci", "driver", "nvml", "accelerators"}
 """Fact groups that decide a plan."""
+
+PROJECT_FILES = ("pyproject.toml", "requirements.txt", "environment.yml")
+"""What says what a project requires."""
 
 PYTHON_VERSION = (
     "import sys, sysconfig; print('%d.%d.%d' % sys.version_info[:3]"
@@ -48,6 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line gives; each option says below what it is."""
 
     frameworks: tuple[str, ...]
+    stack: str | None
     accelerator: Literal["auto", "cpu", "cuda", "rocm", "mps"]
     python: str | None
     extras: tuple[str, ...]
@@ -86,6 +91,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     metavar="NAME[==VERSION]",
     help="tf, torch or keras; repeatable: several in one environment.",
 )
+@click.option("--stack", metavar="NAME", help="A ready environment as it was locked, instead of a framework.")
 @click.option(
     "--accelerator",
     type=click.Choice(["auto", "cpu", "cuda", "rocm", "mps"]),
@@ -168,9 +174,9 @@ def setup(**given: object) -> int:
         raise click.UsageError(f"--name {options.name!r}: letters, digits, dots, dashes and underscores make a name")
     place = Place(Path(options.directory).absolute(), options.name)
     asked = [name for name in ("list_them", "rollback", "prune", "remove") if getattr(options, name)]
-    if len(asked) > 1 or (asked and options.frameworks):
+    if len(asked) + bool(options.frameworks) + bool(options.stack) > 1:
         raise click.UsageError(
-            "--framework, --list, --rollback, --prune and --remove are five wishes: give one of them"
+            "--framework, --stack, --list, --rollback, --prune and --remove are six wishes: give one of them"
         )
     system = Live()
     try:
@@ -186,7 +192,7 @@ def setup(**given: object) -> int:
 def make(place: Place, options: Options, system: Live) -> int:
     """Plan, and carry out the plan."""
     from envcheck.install import page, pip_configuration, uv
-    from envcheck.plan import Refusal, plan
+    from envcheck.plan import Refusal
 
     configuration = pip_configuration.read(system)
     maker, specification = conda_of(options, place, system)
@@ -197,13 +203,12 @@ def make(place: Place, options: Options, system: Live) -> int:
         conda=maker,
         specification=specification,
     )
-    wish = wish_of(options, place, places, system)
+    planner = planner_of(options, place, places, system)
     machine = machine_here(options, places, system)
-    index = options.pytorch_index or pytorch_index(places)
-    planned = plan(wish, machine if places.conda else with_own_python(machine), index)
+    planned = planner(machine if places.conda else with_own_python(machine))
     if not places.conda and python_matters(planned, machine):
         # Asking every interpreter of the machine for its version takes seconds, so it is done only where it decides.
-        planned = plan(wish, msgspec.structs.replace(machine, pythons=installed_pythons(options, system)), index)
+        planned = planner(msgspec.structs.replace(machine, pythons=installed_pythons(options, system)))
     if isinstance(planned, Refusal):
         write(planned, page.refusal_page(planned, width=output.width(), verbose=options.verbose), options)
         return 1
@@ -220,11 +225,56 @@ def make(place: Place, options: Options, system: Live) -> int:
     return carry_out(planned, place, places, options, system)
 
 
+def planner_of(options: Options, place: Place, places: Places, system: Live) -> Callable[[Machine], Plan | Refusal]:
+    """Return what plans the wish of the command line, or the stack that it names, for a machine."""
+    from envcheck.plan import Refusal, plan, plan_of_stack
+    from envcheck.wish import python as python_wish
+
+    index = options.pytorch_index or pytorch_index(places)
+    if options.stack is None:
+        wish = wish_of(options, place, places, system)
+        return lambda machine: plan(wish, machine, index)
+    stack, stacks = stack_of(options)
+    python = python_wish(options.python) if options.python and not named_program(options) else ""
+
+    def of_stack(machine: Machine) -> Plan | Refusal:
+        # A program that is named is the only interpreter that the machine has.
+        asked = python or (f"=={machine.pythons[0].version.rstrip('t')}" if named_program(options) else "")
+        planned = plan_of_stack(stack, stacks, machine, asked, index)
+        left = [name for name in PROJECT_FILES if (place.directory / name).is_file() and not options.no_project]
+        if isinstance(planned, Refusal) or not left:
+            return planned
+        note = f"{' and '.join(left)} of this folder: not honoured, since a stack is installed as it was locked"
+        return msgspec.structs.replace(planned, notes=(*planned.notes, note))
+
+    return of_stack
+
+
+def stack_of(options: Options) -> tuple[Stack, list[Stack]]:
+    """Return the stack that was asked for, and all that there are."""
+    from envcheck import plugins, stacks
+
+    for given, name in (
+        (options.extras, "--extra"),
+        (options.keras_backend, "--keras-backend"),
+        (options.accelerator != "auto", "--accelerator"),
+    ):
+        if given:
+            raise click.UsageError(f"{name} is for --framework: a stack is whole as it is")
+    found = stacks.available()
+    stack = next((one for one in found if one.name == options.stack), None)
+    if stack is None:
+        broken = "".join(f"\n  left out: {name}: {reason}" for name, reason in sorted(plugins.FAILED.items()))
+        known = "".join(f"\n  {one.name:<16}  {one.purpose}" for one in found)
+        raise click.UsageError(f"--stack {options.stack}: there is no such stack; there are:{known}{broken}")
+    return stack, found
+
+
 def conda_of(options: Options, place: Place, system: Live) -> tuple[str, str]:
     """Return the conda that makes the environment, and the environment.yml that it reads; empty where uv makes it."""
     from envcheck.install import conda
 
-    specification = "" if options.no_project else conda.specification(system, place.directory)
+    specification = "" if options.no_project or options.stack else conda.specification(system, place.directory)
     if options.installer == "uv" or (options.installer is None and not specification):
         return "", ""
     program = conda.program(system)
@@ -241,7 +291,7 @@ def wish_of(options: Options, place: Place, places: Places, system: Live) -> Wis
     from envcheck.install import conda
 
     if not options.frameworks:
-        raise click.UsageError("What is it to train with? --framework tf, torch or keras")
+        raise click.UsageError("What is it to train with? --framework tf, torch or keras; or --stack NAME")
     frameworks = tuple(wishes.framework(text) for text in options.frameworks)
     names = [framework.name for framework in frameworks]
     if len(names) > len(set(names)):
@@ -324,11 +374,14 @@ def with_own_python(machine: Machine) -> Machine:
 def python_matters(planned: Plan | Refusal, machine: Machine) -> bool:
     """Tell whether another interpreter could give a better plan than the one with envcheck's own."""
     from envcheck.plan import Refusal
+    from envcheck.stacks import PYTHON
 
     if machine.pythons:
         return False
     if isinstance(planned, Refusal):
         return True
+    if planned.stack:
+        return not planned.lock and planned.python.series != PYTHON
     reasons = [one.reason for choice in planned.choices for one in choice.refused]
     held = [wheel for wheel in machine.held if wheel.name == "torch"]
     unused = held and any(choice.framework == "torch" and choice.accelerator == "cpu" for choice in planned.choices)
@@ -389,13 +442,18 @@ def pytorch_index(places: Places) -> str:
 
 def show(plan: Plan, place: Place, places: Places, options: Options, system: Live) -> int:
     """Show the plan and the exact commands."""
-    from envcheck.install import generations, page, uv
+    from envcheck.install import generations, locks, page, uv
 
     number = generations.next_number(place)
     program = uv.program() or "uv"
-    folders = (place.generation(number), place.record(number))
-    commands = uv.commands(plan, *folders, program, options.name, places)
+    record = place.record(number)
+    commands = uv.commands(plan, place.generation(number), record, program, options.name, places)
     variables = uv.variables(places, system)
+    earlier = None if options.upgrade else locks.reusable(place, locks.inputs(plan, places, variables))
+    lock = plan.lock or (str(place.record(earlier[0]) / uv.LOCK) if earlier else "")
+    if lock:
+        copy = uv.Command(step="solve", argv=("cp", lock, str(record / uv.LOCK)))
+        commands = [copy if one.step == "solve" else one for one in commands]
     text = page.plan_page(plan, width=output.width(), verbose=options.verbose)
     write(
         {"plan": plan, "commands": [list(one.argv) for one in commands], "project_file": uv.project_file(plan)},
@@ -446,7 +504,7 @@ def download(plan: Plan, places: Places, options: Options, system: Live) -> int:
     except FaultError as error:
         write(error.fault, page.fault_page(error.fault, f"{folder} may hold a part", width=output.width()), options)
         return 1
-    frameworks = " ".join(f"--framework {text}" for text in options.frameworks)
+    frameworks = " ".join(f"--framework {text}" for text in options.frameworks) or f"--stack {options.stack}"
     write(
         {"folder": str(folder), "wheels": names},
         f"{len(names)} wheels in {folder}. There: envcheck setup {frameworks} --offline --wheelhouse {folder}",

@@ -13,7 +13,7 @@ from envcheck.install.uv import Places
 from envcheck.plan import Plan
 from envcheck.system import System
 
-LOCK = "lock.txt"
+LOCK = uv.LOCK
 """The lock that is left beside the wheels: `pip install --no-index --find-links DIR -r DIR/lock.txt` works too."""
 
 
@@ -43,12 +43,15 @@ def fill(plan: Plan, folder: Path, places: Places, system: System, listen: Liste
             raise FaultError(faults.of_operating_system(error, "prepare")) from error
         make, solve, *_ = uv.commands(plan, environment, record, program, "download")
         interpreter = uv.interpreter_of(environment)
+        if plan.lock:
+            (record / LOCK).write_bytes(Path(plan.lock).read_bytes())
         # The environment gets pip, which can download without installing; uv cannot.
         steps = [
             ("environment", list(make.argv)),
             ("environment", [program, "pip", "install", "--python", str(interpreter), "pip"]),
-            ("solve", list(solve.argv)),
-            ("install", _pip(plan, interpreter, record / LOCK, folder)),
+            *([] if plan.lock else [("solve", list(solve.argv))]),
+            ("install", _pip(plan, interpreter, ("--require-hashes", "--requirement", str(record / LOCK)), folder)),
+            *([("install", _pip(plan, interpreter, uv.beside_lock(plan), folder))] if plan.lock else []),
         ]
         for step, argv in steps:
             listen(step, {"install": "downloading"}.get(step, step))
@@ -63,8 +66,8 @@ def fill(plan: Plan, folder: Path, places: Places, system: System, listen: Liste
     return sorted(path.name for path in folder.iterdir() if path.suffix == ".whl")
 
 
-def _pip(plan: Plan, interpreter: Path, lock: Path, folder: Path) -> list[str]:
+def _pip(plan: Plan, interpreter: Path, what: tuple[str, ...], folder: Path) -> list[str]:
     indexes = dict.fromkeys(wanted.index for wanted in plan.requirements if wanted.index)
     extra = [part for index in indexes for part in ("--extra-index-url", index)]
-    what = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--requirement", str(lock), "--dest", str(folder)]
-    return [str(interpreter), "-m", "pip", "download", "--disable-pip-version-check", *extra, *what]
+    how = ["--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    return [str(interpreter), "-m", "pip", "download", *how, *extra, *what]

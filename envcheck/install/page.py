@@ -61,8 +61,12 @@ def commands_page(commands: list[Command], variables: dict[str, str]) -> str:
     """Return the exact commands, with the variables that they get; passwords are masked."""
     import shlex  # noqa: PLC0415
 
+    lines = []
+    for one in commands:
+        first = f"{shlex.join(one.cached)} ||\n    " if one.cached else ""
+        lines.append(f"  {masked(first + shlex.join(one.argv))}")
     settings = [f"  export {name}={shlex.quote(masked(value))}" for name, value in sorted(variables.items())]
-    return _clean("\n".join(["commands:", *settings, *(f"  {masked(shlex.join(one.argv))}" for one in commands)]))
+    return _clean("\n".join(["commands:", *settings, *lines]))
 
 
 def refusal_page(refusal: Refusal, *, width: int, verbose: bool) -> str:
@@ -101,6 +105,7 @@ def report_page(report: Report, *, width: int) -> str:
         does = f"trains on {one.device}{accuracy}{rate}" if one.trained else "imports"
         lines.append(f"{TITLES[FRAMEWORKS[one.framework]]} {one.version} {does}")
     before = "" if report.replaced is None else f"; generation {report.replaced} is kept: --rollback"
+    lines += [] if report.locked_by == "solved" else [_lock_line(report)]
     lines.append(
         f"{report.packages} packages in {made:.1f} s, proved in {proof:.1f} s; generation {report.generation}{before}"
     )
@@ -110,6 +115,14 @@ def report_page(report: Report, *, width: int) -> str:
         lines.append(f"Jupyter kernel: {report.kernel}")
     lines.append(f"{report.environment} is ready: source {report.environment}/bin/activate")
     return _clean("\n".join(_wrapped(line, width) for line in lines))
+
+
+def _lock_line(report: Report) -> str:
+    """Say whose lock was taken, and how to have newer packages."""
+    if report.plan.stack:
+        return f"the lock of {report.locked_by} was installed as it is"
+    unchanged = "nothing that it was made from has changed"
+    return f"the lock of {report.locked_by} was taken again, since {unchanged}: --upgrade solves anew"
 
 
 def list_page(place: Place, generations: list[Generation]) -> str:

@@ -138,9 +138,9 @@ def _comment(text: str) -> str:
 def commands(
     plan: Plan, environment: Path, record: Path, uv: str, prompt: str, places: Places = PLAIN
 ) -> list[Command]:
-    """Return the commands that make an environment, in order.
+    """Return the commands that make an environment, in order: `environment`, `solve`, `install`, `check`.
 
-    Where there is a lock already, that of a stack or of an earlier generation, `solve` is left out.
+    Whoever has a lock already, that of a stack or of an earlier generation, leaves `solve` out.
 
     Args:
         plan: what to make.

@@ -16,10 +16,11 @@ from envcheck.plan.pythons import pythons_for
 from envcheck.plan.reasons import choice_of, choice_of_backend, notes_on, python_choice
 from envcheck.plan.refusals import impossible, no_python, nothing_fits
 from envcheck.plan.requirements import extras_of, framework_requirements, numpy_limits
+from envcheck.plan.stack import plan_of_stack
 from envcheck.plan.suites import best_suite, keras_version, merit, wants_keras
 from envcheck.wish import FRAMEWORKS, FrameworkWish, Wish
 
-__all__ = ["TITLES", "Choice", "Plan", "PythonChoice", "Refusal", "Refused", "Wanted", "plan"]
+__all__ = ["TITLES", "Choice", "Plan", "PythonChoice", "Refusal", "Refused", "Wanted", "plan", "plan_of_stack"]
 
 
 def plan(wish: Wish, machine: Machine, pytorch_index: str = torch.WHEEL_INDEX) -> Plan | Refusal:

@@ -108,7 +108,7 @@ def against(build: Build, framework: FrameworkName, wish: Wish, machine: Machine
         return [f"it needs CUDA {build.cuda} and cuDNN installed on the machine itself"]
     target = msgspec.structs.replace(machine.target, python=series, accelerator=build.accelerator)
     reasons = why_not(build, target)
-    return _in_words(build, machine, reasons)
+    return in_words(build, machine, reasons)
 
 
 def _brings_cuda(build: Build) -> bool:
@@ -132,7 +132,7 @@ def outside_of_what_is_asked(build: Build, framework: FrameworkName, wish: Wish)
     return ""
 
 
-def _in_words(build: Build, machine: Machine, reasons: list[str]) -> list[str]:
+def in_words(build: Build, machine: Machine, reasons: list[str]) -> list[str]:
     """Return reasons in the words of this machine: which card, which driver."""
     words: list[str] = []
     for reason in reasons:

@@ -14,6 +14,7 @@ import pytest
 from package_index import Index, wheel
 from pythons import pip_wheel
 
+from envcheck import stacks
 from envcheck.install import generations
 from envcheck.install.generations import Place
 
@@ -95,6 +96,32 @@ def test_a_lock_whose_files_are_gone_from_the_index_is_solved_anew(
     report = json.loads(call(project, *wish, "--json"))
     assert report["locked_by"] == "solved"
     assert "numpy==2.3.5" in Path(report["lock"]).read_text()
+
+
+@pytest.mark.skipif(f"{sys.version_info[0]}.{sys.version_info[1]}" != stacks.PYTHON, reason="locks are for one Python")
+def test_a_stack_of_the_house_is_installed_from_its_lock(
+    project: Path, wish: tuple[str, ...], index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = Path(json.loads(call(project, *wish, "--json"))["lock"]).read_text()
+    call(project, "--remove")
+    house = tmp_path / "site" / "house_stacks" / "house-torch"
+    house.mkdir(parents=True)
+    (house.parent / "__init__.py").touch()
+    metadata = tmp_path / "site" / "house_stacks-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "entry_points.txt").write_text("[envcheck.stacks]\nhouse = house_stacks\n")
+    (house / "requirements.txt").write_text("torch==2.13.0+cpu\nnumpy\n")
+    digest = stacks.digest(house / "requirements.txt")
+    (house / "lock.linux-x86_64.txt").write_text(f"# house-torch\n# inputs: {digest}\n" + lock.split("\n", 1)[1])
+    index.add(wheel("numpy", "2.9.0"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    asked = ("--stack", "house-torch", "--no-training", "--pytorch-index", index.pytorch)
+    report = json.loads(call(project, *asked, "--json"))
+    assert report["locked_by"] == "stack house-torch"
+    assert [step["name"] for step in report["steps"]][:2] == ["environment", "install"]
+    assert report["verified"][0]["version"] == "2.13.0+cpu"
+    assert "numpy==2.3.0" in Path(report["lock"]).read_text()
+    assert subprocess.run([project / ".venv/bin/python", "-c", "import pip, numpy"], check=False).returncode == 0
 
 
 def test_a_dry_run_shows_plan_and_commands_and_changes_nothing(project: Path, wish: tuple[str, ...]) -> None:
