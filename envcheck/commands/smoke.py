@@ -208,6 +208,10 @@ def _choice(ctx: click.Context, options: Options) -> tuple[Choice, Settings]:
             if name in told and part not in parts:
                 flag = {"compiled": "compile"}.get(name, name).replace("_", "-")
                 raise click.UsageError(f"--{flag} speaks of {of}")
+    if "distributed" in parts and options.framework == "keras":
+        raise click.UsageError(
+            "Keras trains in several processes through TensorFlow or PyTorch: --framework tf or torch"
+        )
     if options.workloads and "all" not in options.workloads:
         _known_workloads(options.workloads)
     choice = Choice(
