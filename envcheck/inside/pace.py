@@ -311,7 +311,8 @@ def sweep(module, reference, bench, numpy, load_sibling):
     Thread counts take turns, so that what else the machine does falls on all of them alike.
     """
     settings, values = bench.settings, bench.values
-    counts = settings["counts"] if settings["sweep"] and hasattr(module, "set_threads") else [None]
+    several = bench.task == "threads" and settings["sweep"] and hasattr(module, "set_threads")
+    counts = settings["counts"] if several else [None]
     batches = values["step_batches"]
     train = trainer(reference, settings, bench.training, numpy, load_sibling, batches)
     work = {"step": (None, {"items": STEP_BATCH, "unit": "samples/s"})}
