@@ -41,7 +41,7 @@ def bars(stream: IO[str]) -> Iterator[Listener]:
 
     # What comes from the child is text, never markup.
     progress = Progress(
-        TextColumn("{task.fields[name]:<10}", markup=False),
+        TextColumn("{task.fields[name]:<16}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[state]}", markup=False),
         TimeRemainingColumn(compact=True),
@@ -61,6 +61,8 @@ def bars(stream: IO[str]) -> Iterator[Listener]:
             progress.update(task, state=STEPS.get(event["step"], event["step"]))
         elif event["event"] in {"progress", "epoch"}:
             progress.update(task, completed=_epochs_done(event), total=event["epochs"], state=_state(event))
+        elif event["event"] == "proof":
+            progress.update(task, completed=event["done"], total=event["total"], state=event["name"])
         elif event["event"] in {"end", "failure"}:
             progress.update(task, state="done" if event["event"] == "end" else "failed")
 
@@ -92,10 +94,13 @@ def plain(write: Callable[[str], None]) -> Listener:
 
     def listen(framework: str, event: dict[str, Any]) -> None:
         endurance(framework, event)
-        if event["event"] == "epoch":
+        name = NAMES.get(framework, framework)
+        if event["event"] == "epoch" and "workload" not in event:
             write(epoch_line(framework, event))
         elif event["event"] == "step" and event["step"] in {"import", "threads"}:
-            write(f"{NAMES[framework]} {STEPS[event['step']]}")
+            write(f"{name} {STEPS[event['step']]}")
+        elif event["event"] == "proof":
+            write(f"{name} {event['name']} done, {event['done']} of {event['total']}")
 
     return listen
 
