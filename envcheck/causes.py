@@ -27,6 +27,7 @@ CAUSES: dict[str, dict[str, str]] = {
         "gpu-fell-off-bus": "GPU lost from the PCIe bus (Xid 79)",
         "gpu-memory-fault": "uncorrectable ECC, row remap failure or pending, retired pages",
         "gpu-hardware-fault": "another fatal Xid: GSP timeout, NVLink fatal, DBE, must reset or replace",
+        "hardware-computes-wrongly": "processor, memory or GPU gives another result now and then (overclocked, overheated, defective)",
         "gpu-throttled": "thermal, power or hardware slow-down holds the clocks down",
         "processor-throttled": "heat or a power limit holds the processor's clocks down",
         "wrong-results": "processor, memory, accelerator or a kernel of the build computes wrongly without an error",
@@ -48,6 +49,8 @@ CAUSES: dict[str, dict[str, str]] = {
         "toolkit-version-mismatch": "nvcc/CUDA_HOME differs from the framework's CUDA when extensions are compiled",
         "cuda-toolkit-missing": "something must be compiled or assembled (nvcc, ptxas, headers, libdevice) and the toolkit is absent",
         "host-compiler-unsupported": "gcc/g++/MSVC too new, too old or absent for the build",
+        "kernel-computes-wrongly": "a numerical kernel of the framework or of a library (oneDNN, a BLAS, cuDNN) gives a wrong result on this machine, each time",
+        "precision-lowered": "a switch lets products be computed in less precision than was asked for (TF32, oneDNN's fpmath mode)",
         "visible-devices-masked": "CUDA_VISIBLE_DEVICES / NVIDIA_VISIBLE_DEVICES / HIP_VISIBLE_DEVICES hides or misnames devices",
     },
     "Python environment": {
