@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("name", metavar="CHECK|RULE|CAUSE")
 def explain(name: str) -> None:
-    """Print the manual page of a check or of a rule of `image lint`, or what a cause means and what names it."""
+    """Print the manual page of a check or rule, or what a cause means and what names it; `smoke` is known, too."""
     from envcheck import manual
     from envcheck.causes import meaning
     from envcheck.check import all_checks
@@ -25,6 +25,11 @@ def explain(name: str) -> None:
     rules = {rule.id: rule for rule in all_rules()}
     if name in rules:
         click.echo(rule_manual.page(rules[name]))
+        return
+    from envcheck.smoke import suite
+
+    if name == "smoke":
+        click.echo(suite.manual())
         return
     if meaning(name) is not None:
         click.echo(manual.cause_page(name, found) + rule_manual.naming(name, list(rules.values())))

@@ -6,10 +6,14 @@ import click
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON Schema of what `doctor --json` prints."""
+@click.argument("command", type=click.Choice(["doctor", "smoke"]), default="doctor", required=False)
+def schema(command: str) -> None:
+    """Print the JSON Schema of what `doctor --json` (or `smoke --json`) prints."""
     import json
 
-    from envcheck.report import schema as described
+    if command == "smoke":
+        from envcheck.smoke.proof import schema as described
+    else:
+        from envcheck.report import schema as described
 
     click.echo(json.dumps(described(), indent=2))

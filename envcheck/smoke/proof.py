@@ -6,10 +6,12 @@ public JSON, as those of `result.py` are: a field is added with a default.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from envcheck.report import Finding
-from envcheck.smoke.result import Condition, Failure, SmokeResult, Status, Threshold
+from envcheck.smoke.result import SCHEMA_VERSION, Condition, Failure, SmokeResult, Status, Threshold
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,3 +156,12 @@ class SmokeReport(msgspec.Struct, frozen=True, kw_only=True):
     results: list[SmokeResult]
     proofs: list[Proof] = []
     thresholds: list[Threshold] = []
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a report."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"envcheck smoke report, version {SCHEMA_VERSION}",
+        **msgspec.json.schema(SmokeReport),
+    }

@@ -55,6 +55,23 @@ def _prover(part: Part) -> Callable[[Choice, Listener], list[Proof]]:
     return found
 
 
+def manual() -> str:
+    """Return what `envcheck explain smoke` prints: findings of a run have `smoke` where others have their check."""
+    flags = {"reference": "", "workload": "--workload NAME|all", "endurance": "--minutes N"}
+    parts = [f"  {part:<12} {title:<66} {flags.get(part, f'--{part}')}".rstrip() for part, title in PARTS.items()]
+    return "\n".join(
+        [
+            "smoke: this environment was tried, not only examined",
+            "",
+            "envcheck smoke runs these parts; without a part it trains the reference network:",
+            "",
+            *parts,
+            "",
+            "A finding of smoke rests on what was seen while it ran: losses, results, rates, how a process ended.",
+        ]
+    )
+
+
 MODULES: dict[Part, str] = {"workload": "workloads"}
 
 

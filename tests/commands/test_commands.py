@@ -142,3 +142,9 @@ def test_a_report_on_a_paste_names_no_person_no_machine_and_no_secret(form: list
     assert done.returncode == 1
     for planted in ("alice", "rosenberg", "10.3.4.5", "hf_abc", "geheim"):
         assert planted not in done.stdout
+
+
+def test_a_finding_of_smoke_can_be_explained() -> None:
+    page = envcheck("explain", "smoke").stdout
+    assert "--distributed" in page
+    assert "float64" in page

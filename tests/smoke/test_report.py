@@ -251,3 +251,12 @@ def test_a_run_writes_its_reports_and_is_compared_with_the_next(smoke, interpret
     assert ET.fromstring((tmp_path / "a.xml").read_text()).find("testsuite") is not None  # noqa: S314 - our own
     assert "reference convolutional network" in (tmp_path / "a.html").read_text()
     assert "PASS     required samples-per-second>=1%: holds" in second.stdout
+
+
+def test_the_json_report_is_valid_by_the_printed_schema() -> None:
+    import jsonschema
+    import msgspec
+
+    from envcheck.smoke.proof import schema
+
+    jsonschema.validate(msgspec.json.decode(msgspec.json.encode(report_of(TRAINED, BROKEN))), schema())
