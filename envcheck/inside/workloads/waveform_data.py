@@ -253,6 +253,6 @@ def examine(call, part, size, seed):
         seen = (
             "%d generated samples have the tone of the wave, to one cycle in all of them, in %d of %d waves (%d asked)"
         )
-        asked = int(math.ceil(KEPT * len(wave)))
+        asked = math.ceil(KEPT * len(wave))
         conditions.append({"name": "tone-kept", "holds": kept >= asked, "seen": seen % (count, kept, len(wave), asked)})
     return {"conditions": conditions, "curves": curves}
