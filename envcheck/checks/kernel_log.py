@@ -198,7 +198,7 @@ def recovered(message: KernelMessage, facts: Facts) -> bool:
 
 def about_gpu(message: KernelMessage, facts: Facts) -> bool:
     """Tell whether a line about some PCI device concerns an NVIDIA GPU; a pasted one is taken to."""
-    if not live(message) or "nvidia" in message.text:
+    if not live(message) or "nvidia" in message.text or "NVRM" in message.text:
         return True
     known = {device.address for device in gpus_on_bus(facts.pci)}
     return any(address in message.text for address in known)

@@ -223,3 +223,7 @@ def test_a_process_that_the_kernel_ended_some_time_is_a_note_and_an_error_where_
 def test_facts_without_a_log_are_judged_without_it() -> None:
     assert report(kernel_log=None).findings == []
     assert Facts().kernel_log is None
+
+
+def test_an_xid_of_this_machines_own_log_is_nvidias_whatever_the_bus_tells() -> None:
+    assert said(live(XID_79)).cause == "gpu-fell-off-bus"
