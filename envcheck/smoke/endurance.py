@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from envcheck.facts import KernelMessage, Nvml
+from envcheck.facts import KernelLog, KernelMessage, Nvml, Pci
 from envcheck.probe import Ended
 from envcheck.smoke import child, endurance_proofs, gpu_checks, hung, judge
 from envcheck.smoke.backends import Target, targets
@@ -138,6 +138,7 @@ class _Watch:
         self.version = ""
         self.nvml: Nvml | None = None
         self.log: list[KernelMessage] | None = None
+        self.pci: Pci | None = None
         self.looks = 0
         self.titles: list[str] = []
 
@@ -146,6 +147,7 @@ class _Watch:
         left = self.seconds - self.before
         stopped = False
         self.log = kernel_log(self.system)
+        self.pci = pci_of(self.system)
         if left > 0:
             threads: list[threading.Thread] = []
             with child.signals_interrupt():
@@ -170,6 +172,7 @@ class _Watch:
             rounds=self.rounds,
             machines=self.machines,
             kernel_messages=messages,
+            pci=self.pci,
             outcomes=list(self.outcomes.values()),
             record=str(self.writer.path or ""),
             record_trouble=self.writer.trouble,
@@ -356,8 +359,18 @@ def kernel_log(system: System) -> list[KernelMessage] | None:
         found = probe(system, 4.0, False)  # noqa: FBT003 - a probe's parameters have an order
     except Ended:
         return None
-    messages = getattr(found, "messages", None)
-    return list(messages) if messages is not None else None
+    return found.messages if isinstance(found, KernelLog) else None
+
+
+def pci_of(system: System) -> Pci | None:
+    """Return the graphics devices on the bus; None where they cannot be listed."""
+    from envcheck.probes.pci import pci  # noqa: PLC0415
+
+    try:
+        found = pci(system)
+    except Ended:
+        return None
+    return found if isinstance(found, Pci) else None
 
 
 def added(before: list[KernelMessage] | None, after: list[KernelMessage] | None) -> list[KernelMessage] | None:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from envcheck.causes import depth
-from envcheck.facts import Facts, KernelLog, KernelMessage, Nvml
+from envcheck.facts import Facts, KernelLog, KernelMessage, Nvml, Pci
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity
 from envcheck.smoke import judge
 from envcheck.smoke.choice import Choice
@@ -110,6 +110,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
         rounds: of the loads, all sessions.
         machines: looks at the machine, all sessions.
         kernel_messages: lines that were added to the kernel's log; None where it may not be read.
+        pci: graphics devices on the bus, of which such lines may speak; None where unknown.
         outcomes: how the loads ended, one a device.
         record: path of the record; empty where none is kept.
         record_trouble: why it could not be written to its end.
@@ -125,6 +126,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     rounds: list[Round] = []
     machines: list[Machine] = []
     kernel_messages: list[KernelMessage] | None = None
+    pci: Pci | None = None
     outcomes: list[Outcome] = []
     record: str = ""
     record_trouble: str = ""
@@ -516,7 +518,9 @@ def _kernel_log(watched: Watched) -> list[Finding]:
     from envcheck.smoke.gpu_checks import findings_of as checked  # noqa: PLC0415
 
     log = KernelLog(readable=True, messages=watched.kernel_messages, sources={"messages": "kernel log"})
-    found = checked(checks_of(KERNEL_LOG), Facts(kernel_log=log))
+    last = next((line for line in reversed(watched.machines) if line.gpu_state), None)
+    nvml = None if last is None else Nvml(state=last.gpu_state, gpus=last.gpus)
+    found = checked(checks_of(KERNEL_LOG), Facts(kernel_log=log, pci=watched.pci, nvml=nvml))
     return [
         replace(finding, evidence=[*finding.evidence, Evidence("written while the load was on", "")])
         for finding in found

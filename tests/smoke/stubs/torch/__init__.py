@@ -1,4 +1,5 @@
-# ruff: noqa: ARG, N801, ICN001 - names and signatures are those of torch
+# Names and signatures are those of torch.
+# ruff: noqa: ARG001, ARG002, ARG005, N801, ICN001
 """A torch for tests: made of NumPy, there in a moment, and as faulty as STUB_TORCH says (words, with blanks between).
 
 cuda            it plays an NVIDIA H100 whose products take as long as they would there
