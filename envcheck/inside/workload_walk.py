@@ -182,7 +182,7 @@ def walk(engine, settings, descriptor, load_sibling):
         if left <= 0:
             break
         # One that hangs must not take the time of those behind it.
-        allowed = min(left, 2.0 * left / (len(names) - index))
+        allowed = 2.0 * left / (len(names) - index + 1)
         labelled.send("workload", seconds=allowed)
         watchdog = Watchdog(labelled, place, allowed)
         try:

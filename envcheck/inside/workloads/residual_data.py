@@ -46,6 +46,11 @@ SIZES = {
 load_sibling = None  # put in by workload_walk.py
 
 
+def recognises(path):
+    """Tell whether this is a folder of images in ImageNet's layout."""
+    return load_sibling("workloads/read_images").recognises(path)
+
+
 def prepare(path, size, seed):
     """Return the three parts: images (samples, 32, 32, 3) from -1 to 1, and the class of each."""
     if path:

@@ -1,0 +1,480 @@
+"""The workloads: what each file promises, one start in all frameworks, six steps, and faults caught by their names."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import math
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from envcheck.smoke import backends, workload_judge, workloads
+from envcheck.smoke.child import INSIDE, Ending
+from envcheck.smoke.choice import Choice
+from envcheck.smoke.proof import Measure, Proof
+from envcheck.smoke.result import Status
+
+np = pytest.importorskip("numpy")
+
+NAMES = [name for name in workloads.names() if name != workloads.REFERENCE]
+FILES = sorted((INSIDE / "workloads").glob("*.py"))
+STEPS = ["preprocess", "build", "initialise", "train", "validate", "test"]
+
+
+def load_sibling(name):
+    path = INSIDE.joinpath(*name.split("/")).with_suffix(".py")
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def data_of(name):
+    module = load_sibling(f"workloads/{name.replace('-', '_')}_data")
+    module.load_sibling = load_sibling
+    return module
+
+
+def prepared(name, seed=0):
+    data = data_of(name)
+    size = dict(data.SIZES["quick"])
+    parts = data.prepare("", size, seed)
+    size.update(parts.pop("size", {}))
+    return data, size, parts
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    # More threads on a machine that is busy with other tests would measure those.
+    for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def proofs_of(python, framework, *names, **more):
+    choice = Choice(
+        interpreter=python,
+        parts=("workload",),
+        frameworks=(framework,),
+        by_name=True,
+        workloads=names,
+        **{"size": "quick", "device": "cpu", "timeout_seconds": 100.0, **more},
+    )
+    return workloads.prove(choice, lambda *_: None)
+
+
+def broken(proof):
+    return [condition.name for condition in proof.conditions if not condition.holds]
+
+
+# What the files promise.
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_file_of_a_workload_can_be_read_by_python_3_6(path):
+    ast.parse(path.read_text(), feature_version=(3, 6))
+
+
+def test_each_workload_is_one_file_of_data_and_one_for_each_framework():
+    for name in NAMES:
+        for kind in ("data", "torch", "keras"):
+            assert (INSIDE / "workloads" / f"{name.replace('-', '_')}_{kind}.py").is_file()
+
+
+def test_workloads_run_from_the_oldest_family_to_the_youngest():
+    assert workloads.names()[:4] == ["reference-cnn", "residual", "recurrent", "text-classifier"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workload_says_what_it_proves_and_has_a_bar_where_it_trains_long_enough(name):
+    data = data_of(name)
+    assert data.TITLE
+    assert data.PROVES
+    assert set(data.SIZES) == {"quick", "standard", "full"}
+    assert data.SIZES["standard"]["bar"] is not None
+    better = data.SIZES["full"]["bar"] >= data.SIZES["standard"]["bar"]
+    assert better == data.HIGHER_IS_BETTER or data.SIZES["full"]["bar"] == data.SIZES["standard"]["bar"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_data_and_no_sample_is_in_two_parts(name):
+    _, size, parts = prepared(name)
+    again = prepared(name)[2]
+    seen = set()
+    for part, values in parts.items():
+        assert len(values["target"]) >= (size["batch_size"] if part == "train" else 1)
+        for key, array in values["inputs"].items():
+            assert np.array_equal(array, again[part]["inputs"][key])
+            assert array.dtype in (np.float32, np.int32)
+        arrays = [*values["inputs"].values(), values["target"]]
+        rows = {
+            b"".join(np.ascontiguousarray(array[row]).tobytes() for array in arrays)
+            for row in range(len(values["target"]))
+        }
+        assert len(rows) == len(values["target"])
+        assert not rows & seen
+        seen |= rows
+    other = prepared(name, seed=1)[2]
+    assert not np.array_equal(parts["train"]["target"], other["train"]["target"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_initial_parameters_have_the_shapes_that_the_workload_lists(name):
+    data, size, _ = prepared(name)
+    walk = load_sibling("workload_walk")
+    listed = data.parameters(size)
+    drawn = walk.draw(np, listed, 0)
+    assert [array.shape for array in drawn] == [tuple(shape) for _, shape, _ in listed]
+    assert all(np.isfinite(array).all() and array.dtype == np.float32 for array in drawn)
+    assert len({parameter for parameter, _, _ in listed}) == len(listed)
+
+
+def test_an_orthogonal_kernel_is_orthogonal_and_the_forget_gate_is_open():
+    walk = load_sibling("workload_walk")
+    kernel, bias = walk.draw(np, [("a/kernel", (8, 32), "orthogonal"), ("a/bias", (32,), "forget")], 0)
+    assert np.allclose(kernel @ kernel.T, np.eye(8), atol=1e-6)
+    assert bias.sum() == 8
+    assert (bias[8:16] == 1).all()
+
+
+def test_who_counts_words_stays_below_the_bar_of_the_text_classifier():
+    data = data_of("text-classifier")
+    parts = data.prepare("", data.SIZES["standard"], 0)
+    parts.pop("size")
+    assert data.counting(parts) < 0.7 < data.SIZES["standard"]["bar"]
+
+
+def test_perfect_outputs_score_one_and_constant_ones_stay_below_the_bar():
+    for name in ("residual", "recurrent", "text-classifier"):
+        data, size, parts = prepared(name)
+        part = parts["test"]
+        classes = size.get("classes", getattr(data, "CLASSES", None))
+        right = np.eye(classes, dtype=np.float32)[part["target"]]
+        assert data.score(right, part) == {"accuracy": 1.0}
+        guess = np.tile(np.eye(classes, dtype=np.float32)[0], (len(right), 1))
+        assert data.score(guess, part)["accuracy"] < data.SIZES["standard"]["bar"]
+        shown = data.show(guess, part, {})
+        assert sum(map(sum, shown["matrices"][0]["values"])) == len(right)
+
+
+# The real thing, small.
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """Every workload at its quick size, once in each framework."""
+    found = {}
+
+    def run(python, framework):
+        if framework not in found:
+            found[framework] = proofs_of(python, framework, "all")
+        return found[framework]
+
+    return run
+
+
+@pytest.mark.parametrize(("framework", "package"), [("torch", "torch"), ("tensorflow", "tensorflow")])
+@pytest.mark.slow
+def test_every_workload_walks_its_six_steps_and_passes(quick, interpreter_with, framework, package):
+    proofs = quick(interpreter_with(package), framework)
+    assert [proof.name for proof in proofs] == workloads.names()
+    for proof in proofs:
+        assert proof.status is Status.PASSED, proof.summary
+        assert (proof.part, proof.framework, proof.device) == ("workload", framework, "cpu")
+        assert proof.proves
+        assert proof.title
+        assert {"loss-finite", "loss-falls", "parameters-moved", "device"} <= {one.name for one in proof.conditions}
+        assert {"training rate", "loss before the training"} <= {one.name for one in proof.measures}
+        assert (proof.peak_memory_bytes or 0) > 50e6
+        assert proof.curves
+        if proof.name != workloads.REFERENCE:
+            assert [step for step in proof.step_seconds if step in STEPS] == STEPS
+
+
+@pytest.mark.slow
+def test_both_frameworks_start_from_the_same_numbers_and_walk_the_same_way(quick, interpreter_with):
+    torch = quick(interpreter_with("torch"), "torch")
+    tensorflow = quick(interpreter_with("tensorflow"), "tensorflow")
+    for proof in workload_judge.with_same_start([*torch, *tensorflow])[len(torch) :]:
+        (same,) = [condition for condition in proof.conditions if condition.name == "same-start"]
+        assert same.holds, f"{proof.name}: {same.seen}"
+
+
+def test_pictures_and_matrices_come_along(quick, interpreter_with):
+    found = {proof.name: proof for proof in quick(interpreter_with("torch"), "torch")}
+    assert found["residual"].matrices[0].name == "confusion"
+    assert len(found["residual"].pictures[0].pixels) == 32 * 32
+    attention = next(matrix for matrix in found["text-classifier"].matrices if matrix.name == "attention")
+    assert attention.rows[0] == "[start]"
+    assert all(math.isclose(sum(row), 1.0, abs_tol=1e-3) for row in attention.values)
+
+
+# Planted faults.
+
+
+def planted(spoiled, monkeypatch, spoil, package="torch"):
+    monkeypatch.setenv("PYTHONPATH", str(spoiled(spoil, package)))
+
+
+def test_a_layer_that_does_not_learn_is_named(monkeypatch, spoiled, interpreter_with):
+    planted(
+        spoiled,
+        monkeypatch,
+        "right = real.optim.Adam\nreal.optim.Adam = lambda given, **more: right(list(given)[1:], **more)",
+    )
+    (proof,) = proofs_of(interpreter_with("torch"), "torch", "recurrent")
+    assert proof.status is Status.FAILED
+    assert broken(proof) == ["parameters-moved"]
+    assert "these did not move: embedding/embeddings" in proof.summary
+
+
+def test_a_number_that_is_none_is_named_with_its_step_and_its_layer(monkeypatch, spoiled, interpreter_with):
+    spoil = (
+        "right, calls = real.nn.LSTM.forward, []\n"
+        "def forward(self, *given, **more):\n"
+        "    found, state = right(self, *given, **more)\n"
+        "    if self.training and found.requires_grad:\n        calls.append(1)\n"
+        "    return (found * float('nan') if self.training and len(calls) % 9 in (4, 5) else found), state\n"
+        "real.nn.LSTM.forward = forward"
+    )
+    planted(spoiled, monkeypatch, spoil)
+    (proof,) = proofs_of(interpreter_with("torch"), "torch", "recurrent")
+    assert broken(proof)[0] == "loss-finite"
+    assert "not finite from step" in proof.summary
+    assert "first in the output of lstm" in proof.summary
+
+
+@pytest.mark.smoke
+def test_a_fault_of_numbers_that_does_not_come_again_is_said_to_come_and_go(monkeypatch, spoiled, interpreter_with):
+    spoil = (
+        "right, calls = real.nn.functional.cross_entropy, []\n"
+        "def cross_entropy(*given, **more):\n"
+        "    calls.append(1)\n"
+        "    return right(*given, **more) * (float('nan') if len(calls) == 5 else 1.0)\n"
+        "real.nn.functional.cross_entropy = cross_entropy"
+    )
+    planted(spoiled, monkeypatch, spoil)
+    (proof,) = proofs_of(interpreter_with("torch"), "torch", "recurrent")
+    assert broken(proof)[0] == "loss-finite"
+    assert "the fault comes and goes" in proof.summary
+
+
+def test_work_that_silently_runs_on_the_processor_fails(monkeypatch, spoiled, interpreter_with):
+    planted(
+        spoiled,
+        monkeypatch,
+        "real.cuda.is_available = lambda: True\nreal.cuda.device_count = lambda: 1\n"
+        "real.cuda.get_device_name = lambda *_: 'A GPU'\nright = real.device\n"
+        "class Device:\n    def __new__(cls, *given):\n        return right('cpu')\n"
+        "real.device = Device",
+    )
+    (proof,) = proofs_of(interpreter_with("torch"), "torch", "recurrent", device="cuda")
+    assert broken(proof)[0] == "device"
+    assert "the work ran on cpu, asked for was cuda" in proof.summary
+
+
+def test_a_stuck_loader_is_named_with_its_batch_and_the_next_workload_still_runs(
+    monkeypatch, spoiled, interpreter_with, mark, nothing_is_left
+):
+    monkeypatch.setenv("ENVCHECK_TEST_MARK", mark)
+    spoil = (
+        "import time, os\nright = real.utils.data.DataLoader.__iter__\n"
+        "def batches(self):\n"
+        "    for number, batch in enumerate(right(self)):\n"
+        "        if number == 2 and 'symbols' in batch[0]:\n            time.sleep(600)\n"
+        "        yield batch\n"
+        "real.utils.data.DataLoader.__iter__ = batches"
+    )
+    planted(spoiled, monkeypatch, spoil)
+    for seconds in (16.0, 100.0):
+        # Where the machine is so busy that importing alone takes as long, more time is given.
+        stuck, after = proofs_of(
+            interpreter_with("torch"), "torch", "recurrent", "text-classifier", timeout_seconds=seconds
+        )
+        if stuck.failure.step == "train" and after.status is Status.PASSED:
+            break
+    assert (stuck.status, stuck.failure.kind, stuck.failure.step) == (Status.FAILED, "timeout", "train")
+    assert "waited for the data loader to give batch 3 of epoch 1" in stuck.summary
+    assert "torch/__init__.py" in stuck.failure.python_stack
+    assert after.status is Status.PASSED, after.summary
+    nothing_is_left(1.0)
+
+
+def test_a_crash_in_one_workload_leaves_the_others_to_run(monkeypatch, spoiled, interpreter_with):
+    planted(
+        spoiled,
+        monkeypatch,
+        "import ctypes\nreal.nn.BatchNorm2d.forward = lambda *_: ctypes.string_at(0)",
+    )
+    crashed, after = proofs_of(interpreter_with("torch"), "torch", "residual", "recurrent")
+    assert (crashed.failure.signal, crashed.failure.step) == ("SIGSEGV", "initialise")
+    assert "residual_torch.py" in crashed.failure.python_stack
+    assert after.status is Status.PASSED, after.summary
+
+
+def test_a_network_that_is_wired_otherwise_in_one_framework_does_not_start_the_same(interpreter_with):
+    del interpreter_with
+    first = Proof(
+        part="workload",
+        name="residual",
+        framework="torch",
+        title="",
+        status=Status.PASSED,
+        summary="",
+        dtype="float32",
+        measures=[Measure(name="loss before the training", value=2.3)],
+    )
+    other = {"framework": "tensorflow", "measures": [Measure(name="loss before the training", value=2.301)]}
+    from msgspec.structs import replace
+
+    _, second = workload_judge.with_same_start([first, replace(first, **other)])
+    assert (second.status, broken(second)) == (Status.FAILED, ["same-start"])
+
+
+@pytest.mark.smoke
+def test_weights_that_a_framework_does_not_keep_are_an_error_at_once(monkeypatch, spoiled, interpreter_with):
+    planted(
+        spoiled,
+        monkeypatch,
+        "right = real.Tensor.copy_\nreal.Tensor.copy_ = lambda self, given, *more: right(self, given * 1.0001, *more)",
+    )
+    (proof,) = proofs_of(interpreter_with("torch"), "torch", "recurrent")
+    assert proof.failure.step == "initialise"
+    assert "does not hold the numbers that were put into its embedding/embeddings" in proof.failure.message
+
+
+def test_a_model_that_is_saved_wrongly_is_named_with_its_format(monkeypatch, spoiled, interpreter_with):
+    spoil = (
+        "right = real.load\n"
+        "def load(*given, **more):\n"
+        "    found = right(*given, **more)\n"
+        "    return {name: tensor * 1.01 for name, tensor in found.items()}\n"
+        "real.load = load"
+    )
+    planted(spoiled, monkeypatch, spoil)
+    (proof,) = proofs_of(interpreter_with("torch"), "torch", "recurrent")
+    assert broken(proof) == ["saved-and-loaded"]
+    assert "state_dict" in proof.summary
+
+
+# What does not come to the first workload.
+
+
+def test_a_framework_that_is_not_there_is_absent_unless_it_was_named(tmp_path):
+    import venv
+
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=os.name == "posix")
+    python = str(tmp_path / "bare" / "bin" / "python")
+    (named,) = proofs_of(python, "torch", "residual")
+    assert named.status is Status.FAILED
+    assert [finding.cause for finding in named.findings] == ["package-not-installed"]
+
+
+def test_keras_stands_for_each_backend_that_is_there(tmp_path, monkeypatch):
+    for package in ("torch", "jax"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    import venv
+
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=os.name == "posix")
+    python = str(tmp_path / "bare" / "bin" / "python")
+    found = backends.targets(["keras"], python)
+    assert [target.name for target in found] == ["keras-torch", "keras-jax"]
+    assert found[0].variables == {"KERAS_BACKEND": "torch"}
+    assert [target.name for target in backends.targets(["keras"], str(tmp_path / "none"))] == ["keras"]
+
+
+def test_time_that_is_up_is_said_of_each_workload_that_did_not_begin():
+    choice = Choice(interpreter=sys.executable, timeout_seconds=3.0)
+    proof = workload_judge.not_begun("speech", backends.Target(name="torch", package="torch"), choice)
+    assert proof.status is Status.UNEXAMINED
+    assert "3 s" in proof.summary
+
+
+# The compiler.
+
+COMPILER_ERRORS = [
+    ("InductorError", "RuntimeError: No working C++ compiler found in torch._inductor.config.cpp.cxx", "g++"),
+    ("CppCompileError", "C++ compile error\nfatal error: Python.h: No such file or directory", "python3-dev"),
+    ("RuntimeError", "Cannot find a working triton installation.", "pip install triton"),
+    ("InternalError", "libdevice not found at ./libdevice.10.bc [Op:__inference]", "and-cuda"),
+    ("RefusalError", "torch 1.13.1 has no compiler: torch.compile came with 2.0", "torch>=2"),
+    ("RuntimeError", "Dynamo is not supported on Python 3.14+", "newer torch"),
+]
+CAUSES = [
+    "host-compiler-unsupported",
+    "missing-system-library",
+    "package-not-installed",
+    "cuda-toolkit-missing",
+    "framework-too-old-for-code",
+    "python-version-unsupported",
+]
+
+
+@pytest.mark.parametrize(("error", "cause"), list(zip(COMPILER_ERRORS, CAUSES, strict=True)))
+def test_a_compiler_that_does_not_work_is_a_finding_with_its_cause_and_its_cure(error, cause):
+    kind, message, cure = error
+    finding = workload_judge.compiler_finding(
+        {"type": kind, "message": message},
+        backends.Target(name="torch", package="torch"),
+        Choice(interpreter=sys.executable),
+    )
+    assert finding.cause == cause
+    assert any(cure in " ".join([remedy.action, *remedy.commands]) for remedy in finding.remedies)
+
+
+def test_without_a_compiler_it_trains_all_the_same_and_says_what_is_missing(monkeypatch, spoiled, interpreter_with):
+    spoil = (
+        "def compile(*_, **__):\n"
+        "    raise RuntimeError('No working C++ compiler found in torch._inductor.config.cpp.cxx: (None, g++)')\n"
+        "real.compile = compile"
+    )
+    planted(spoiled, monkeypatch, spoil)
+    (proof,) = proofs_of(interpreter_with("torch"), "torch", "recurrent", compiled=True)
+    assert broken(proof) == ["compiled-equals-eager"]
+    assert [finding.cause for finding in proof.findings] == ["host-compiler-unsupported"]
+    assert {"validate", "test"} <= set(proof.step_seconds)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(("framework", "package"), [("torch", "torch"), ("tensorflow", "tensorflow")])
+def test_compiled_workloads_compute_what_others_do(interpreter_with, framework, package):
+    for proof in proofs_of(interpreter_with(package), framework, *NAMES, compiled=True, timeout_seconds=800.0):
+        assert proof.status is Status.PASSED, f"{proof.name}: {proof.summary}"
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", "keras-torch"])
+def test_workloads_train_in_mixed_precision(interpreter_with, framework):
+    python = interpreter_with(framework.rpartition("-")[2])
+    for proof in proofs_of(python, framework, *NAMES, precision="mixed", timeout_seconds=400.0):
+        assert proof.status is Status.PASSED, f"{proof.name}: {proof.summary}"
+        assert proof.dtype == "bfloat16"
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", "keras-torch"])
+def test_every_workload_reaches_its_bar(interpreter_with, framework):
+    python = interpreter_with(framework.rpartition("-")[2])
+    for proof in proofs_of(python, framework, "all", size="standard", timeout_seconds=1500.0):
+        assert proof.status is Status.PASSED, f"{proof.name}: {proof.summary}"
+
+
+# Judging what a child reported.
+
+
+def test_native_code_that_hangs_with_the_interpreter_in_its_hand_is_a_timeout_too():
+    events = [
+        {"event": "python", "version": "3.11.7", "at": 0.0},
+        {"event": "workload", "workload": "residual", "seconds": 30.0, "at": 2.0},
+        {"event": "step", "step": "train", "workload": "residual", "at": 3.0},
+    ]
+    stack = 'Timeout (0:00:31)!\nThread 0x1 (most recent call first):\n  File "workload_torch.py", line 1 in _step\n'
+    ending = Ending(outcome="ok", exit_code=1, stderr=stack, seconds=33.0)
+    failure = workload_judge.failure_of("python", events, ending)
+    assert (failure.kind, failure.step) == ("timeout", "train")
+    assert "native code" in failure.reason
