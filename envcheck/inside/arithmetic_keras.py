@@ -4,8 +4,6 @@ Each operation is a function of its float inputs, written with Keras's own opera
 differentiates it.
 """
 
-import numpy as np
-
 PACKAGE = "keras"
 BASE = "smoke_keras"
 
@@ -91,7 +89,7 @@ def compute(device, dtype, case):
         tensors = {}
         for name, array in case["inputs"].items():
             kind = number_type if array.dtype.kind == "f" else str(array.dtype)
-            tensors[name] = keras.ops.convert_to_tensor(np.array(array), dtype=kind)
+            tensors[name] = keras.ops.convert_to_tensor(array.copy(), dtype=kind)
         leaves = [
             name
             for name, array in case["inputs"].items()

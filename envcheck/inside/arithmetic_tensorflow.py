@@ -1,7 +1,5 @@
 """The operations of the arithmetic in TensorFlow; see arithmetic_walk.py for what each function is for."""
 
-import numpy as np
-
 PACKAGE = "tensorflow"
 BASE = "smoke_keras"
 
@@ -82,7 +80,7 @@ def compute(device, dtype, case):
     with tensorflow.device(place):
         tensors = {}
         for name, array in case["inputs"].items():
-            tensor = tensorflow.constant(np.array(array))
+            tensor = tensorflow.constant(array.copy())
             tensors[name] = tensorflow.cast(tensor, number_type) if array.dtype.kind == "f" else tensor
         tape = tensorflow.GradientTape()
         leaves = {
@@ -198,7 +196,7 @@ def _dot_product_attention(tensorflow, t, parameters):
     scores = tensorflow.matmul(query, key, transpose_b=True) * (1.0 / float(query.shape[-1]) ** 0.5)
     if parameters["causal"]:
         seen = tensorflow.linalg.band_part(tensorflow.ones(scores.shape[-2:], tensorflow.bool), -1, 0)
-        scores = tensorflow.where(seen, scores, tensorflow.constant(-np.inf, scores.dtype))
+        scores = tensorflow.where(seen, scores, tensorflow.constant(-float("inf"), scores.dtype))
     return tensorflow.matmul(tensorflow.nn.softmax(scores), value)
 
 
@@ -236,6 +234,8 @@ def _other_gate_first(concatenate, split, array):
 
 def gru_from_keras(arrays):
     """Return a GRU's gradients as the reference has them."""
+    import numpy as np
+
     found = dict(arrays)
     if "bias" in found:
         found["bias"], found["recurrent_bias"] = found["bias"]

@@ -1,7 +1,5 @@
 """The operations of the arithmetic in PyTorch; see arithmetic_walk.py for what each function is for."""
 
-import numpy as np
-
 PACKAGE = "torch"
 BASE = "smoke_torch"
 
@@ -97,7 +95,7 @@ def compute(device, dtype, case):
     number_type = getattr(torch, "float32" if dtype == "tf32" else dtype)
     tensors = {}
     for name, array in arrays.items():
-        tensor = torch.from_numpy(np.array(array)).to(device)
+        tensor = torch.from_numpy(array.copy()).to(device)
         if array.dtype.kind == "f":
             tensor = tensor.to(number_type)
             if name not in ("upstream", "gradients"):
@@ -129,7 +127,8 @@ def _exchange(orders, back=False):
         found = dict(arrays)
         for name, order in orders.items():
             if name in found:
-                found[name] = np.ascontiguousarray(found[name].transpose(np.argsort(order) if back else order))
+                axes = sorted(range(len(order)), key=order.__getitem__) if back else order
+                found[name] = found[name].transpose(axes).copy()
         return found
 
     return change

@@ -40,7 +40,7 @@ ONLY_WIDE = ("gradient-descent", "adam")
 # What a framework says where it has no kernel for something.
 NOT_AVAILABLE = re.compile(
     r"not (yet )?(been )?(implement|support|available)|unsupported|no kernel|NotImplemented|Unimplemented"
-    r"|not in the list of allowed values|Could not find device for node|has no attribute|unexpected keyword argument",
+    r"|not in the list of allowed values|Could not find device for node|module '.*' has no attribute|unexpected keyword argument",
     re.IGNORECASE,
 )
 
@@ -105,7 +105,12 @@ def _walk(framework, settings, reporter, training, load_sibling):
     tools = Tools(framework, settings, reporter, training, load_sibling)
     if settings["trains"] == "only" or (settings["trains"] == "too" and devices == ["cpu"]):
         reporter.begin("train")
-        _watched(settings, lambda: _train_twice_alike(tools, base, devices[-1]))
+        try:
+            _watched(settings, lambda: _train_twice_alike(tools, base, devices[-1]))
+        except Exception:
+            # The operations say more about it, and are tried all the same.
+            if settings["trains"] == "only":
+                raise
     if settings["trains"] == "only":
         return
     reporter.begin("yardstick")
@@ -265,7 +270,7 @@ def compare(tools, found, expected, dtype):
 
     The ratio is that of the largest error to what is allowed at that place.
     """
-    numpy, bounds = tools.numpy, tools.bounds
+    numpy = tools.numpy
     value, allowed = expected.value, expected.error
     if found.shape != value.shape:
         return {"ratio": math.inf, "message": "its shape is %s, not %s" % (found.shape, value.shape)}
@@ -290,7 +295,6 @@ def compare(tools, found, expected, dtype):
     wrong = ratio > 1.0
     if wrong.any():
         seen.update(wrong=int(wrong.sum()), of=int(wrong.size), message=pattern(numpy, wrong, found, value))
-        seen["units"] = seen["error"] / (2 * bounds.UNITS.get(dtype, (1.0,))[0] * max(abs(seen["expected"]), 1e-300))
     return seen
 
 

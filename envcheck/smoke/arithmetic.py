@@ -7,6 +7,7 @@ What gave a wrong result is computed again with one thing switched off after ano
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ import msgspec
 
 from envcheck.smoke import arithmetic_judge as judge
 from envcheck.smoke import backends, child
-from envcheck.smoke.arithmetic_judge import OPERATIONS, Attempt, Switch
+from envcheck.smoke.arithmetic_judge import OPERATIONS, Attempt, Switch, Tried
 from envcheck.smoke.backends import Target
 from envcheck.smoke.choice import Choice, Listener
 from envcheck.smoke.proof import Proof
@@ -122,12 +123,11 @@ def _prove_in(target: Target, choice: Choice, listen: Listener) -> list[Proof]:
     """Return the proofs of one framework."""
     walk = _Walk(target=target, choice=choice, listen=listen, deadline=time.monotonic() + choice.timeout_seconds)
     attempts = _try_operations(walk)
-    start = judge.failed_start(target, choice, attempts[0])
-    if start is not None:
-        return [start]
-    wrong = judge.wrong_operations(attempts)
-    healed = _healing_switches(walk, sorted(wrong, key=OPERATIONS.index), judge.suspects(target, attempts, os.environ))
-    proofs = judge.proofs_of(target, choice, attempts, healed)
+    if not attempts[-1].first("operation"):
+        return [judge.failed_start(target, choice, attempts[-1])]
+    wrong = sorted(judge.wrong_operations(attempts), key=OPERATIONS.index)
+    switches = judge.suspects(target, attempts, os.environ, platform.machine()) if wrong else []
+    proofs = judge.proofs_of(target, choice, attempts, _switched_off(walk, wrong, switches))
     trainings = _train(walk, attempts)
     return proofs + judge.training_proofs(target, choice, trainings)
 
@@ -142,31 +142,37 @@ def _try_operations(walk: _Walk) -> list[Attempt]:
         attempt = walk.run(left, trains="no" if attempts else "too")
         attempts.append(attempt)
         begun = attempt.names("operation")
-        if not begun:
+        if not begun and (len(attempts) > 1 or attempt.last_step() != "train"):
             break
         left = left[len(begun) :]
     return attempts
 
 
-def _healing_switches(walk: _Walk, wrong: Sequence[str], switches: Sequence[Switch]) -> dict[str, Switch]:
-    """Return for each wrong operation the first switch that makes it right; none where no one does, or time is up."""
-    healed: dict[str, Switch] = {}
+def _switched_off(walk: _Walk, wrong: Sequence[str], switches: Sequence[Switch]) -> list[Tried]:
+    """Compute what is wrong with one thing switched off after another, until all of it is right or the time is up."""
+    tried: list[Tried] = []
     for switch in switches:
-        left = [name for name in wrong if name not in healed]
+        left = [name for name in wrong if not any(name in one.healed for one in tried)]
         if not left or walk.seconds() < LEAST_SECONDS:
             break
         walk.listen(walk.target.name, {"event": "step", "step": switch.title})
         attempt = walk.run(left, switch=switch, shown=False)
-        wrong_still = judge.wrong_operations([attempt])
-        healed |= {name: switch for name in attempt.names("operation-end") if name not in wrong_still}
-    return healed
+        still = judge.wrong_operations([attempt])
+        ended = attempt.names("operation-end")
+        tried.append(
+            Tried(
+                switch=switch, healed=[name for name in ended if name not in still], failed=sorted(still & set(ended))
+            )
+        )
+    return tried
 
 
 def _train(walk: _Walk, attempts: Sequence[Attempt]) -> dict[str, Attempt]:
     """Return the trainings that are to be compared; where only the processor computes, the first is done already."""
     found: dict[str, Attempt] = {}
-    if attempts[0].first("trained"):
-        found["first"] = attempts[0]
+    done = [attempt for attempt in attempts if attempt.first("trained")]
+    if done:
+        found["first"] = done[0]
     for name, variables in TRAININGS.items():
         if name in found or (name == "one thread" and walk.choice.size == "quick"):
             continue

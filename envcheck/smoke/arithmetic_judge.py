@@ -105,11 +105,21 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         """Return the names that events of a kind carry."""
         return [one["name"] for one in self.all(event)]
 
+    def last_step(self) -> str:
+        """Return the step that it was on when it ended."""
+        return next((str(one["step"]) for one in reversed(self.all("step"))), "")
 
-def failed_start(target: Target, choice: Choice, attempt: Attempt) -> Proof | None:
-    """Return the one proof of a framework whose child came to no operation at all; None where it did."""
-    if attempt.first("operation"):
-        return None
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of switching something off: the operations that are right then, and those that are wrong still."""
+
+    switch: Switch
+    healed: list[str]
+    failed: list[str]
+
+
+def failed_start(target: Target, choice: Choice, attempt: Attempt) -> Proof:
+    """Return the one proof of a framework whose child came to no operation at all."""
     failure = _failure(choice, attempt) or Failure(
         step="start", kind="exit", reason="the child ended and did not say what it computed"
     )
@@ -166,22 +176,22 @@ def wrong_operations(attempts: Sequence[Attempt]) -> set[str]:
     }
 
 
-def proofs_of(target: Target, choice: Choice, attempts: Sequence[Attempt], healed: Mapping[str, Switch]) -> list[Proof]:
+def proofs_of(target: Target, choice: Choice, attempts: Sequence[Attempt], tried: Sequence[Tried]) -> list[Proof]:
     """Return one proof for each operation and device, and that of the yardstick.
 
     Args:
         target: the framework.
         choice: what was asked for.
         attempts: the children that tried the operations, in their order.
-        healed: operation → what must be switched off for it to be right.
+        tried: what came of switching things off.
     """
-    proofs = [_yardstick(target, choice, attempts[0])]
+    proofs = [_yardstick(target, choice, attempts[-1])]
     for name in OPERATIONS:
         attempt = next((one for one in attempts if name in one.names("operation")), None)
         if attempt is None:
             proofs.append(_not_begun(name, target, choice, attempts[-1]))
         else:
-            proofs += _operation_proofs(name, target, choice, attempt, healed.get(name))
+            proofs += _operation_proofs(name, target, choice, attempt, tried)
     return proofs
 
 
@@ -196,7 +206,7 @@ def _not_begun(name: str, target: Target, choice: Choice, attempt: Attempt) -> P
 
 
 def _operation_proofs(
-    name: str, target: Target, choice: Choice, attempt: Attempt, switch: Switch | None
+    name: str, target: Target, choice: Choice, attempt: Attempt, tried: Sequence[Tried]
 ) -> list[Proof]:
     ended = {event["name"]: event for event in attempt.all("operation-end")}
     failure = None if name in ended else _failure(choice, attempt)
@@ -214,7 +224,7 @@ def _operation_proofs(
             device=device,
             seconds=round(ended[name]["seconds"], 3) if name in ended and len(devices) == 1 else None,
         )
-        proofs.append(_judged(proof, own, ended_here, switch, choice, target))
+        proofs.append(_judged(proof, own, ended_here, tried, choice, target))
     return proofs
 
 
@@ -222,7 +232,7 @@ def _judged(
     proof: Proof,
     events: Sequence[dict[str, Any]],
     failure: Failure | None,
-    switch: Switch | None,
+    tried: Sequence[Tried],
     choice: Choice,
     target: Target,
 ) -> Proof:
@@ -231,7 +241,7 @@ def _judged(
     keys = list(checked) + [key for key in map(_key, wrong) if key not in checked]
     conditions = [_condition(key, checked.get(key), [one for one in wrong if _key(one) == key]) for key in keys]
     numbers = sum(event["numbers"] for event in checked.values())
-    findings = [_finding_of_wrong(proof, wrong, switch)] if wrong and wrong[0]["kind"] != "exception" else []
+    findings = [_finding_of_wrong(proof, wrong, tried)] if wrong and wrong[0]["kind"] != "exception" else []
     if failure is not None:
         found = judge.finding_of(failure, target.package, choice.interpreter)
         findings += [found] if found else []
@@ -350,13 +360,14 @@ PRECISION_VARIABLES = (
 """Variables that let a library compute in less than float32: oneDNN's, CUDA's and PyTorch's documentation."""
 
 
-def suspects(target: Target, attempts: Sequence[Attempt], variables: Mapping[str, str]) -> list[Switch]:
+def suspects(target: Target, attempts: Sequence[Attempt], variables: Mapping[str, str], machine: str) -> list[Switch]:
     """Return what is worth switching off, the likeliest first.
 
     Args:
         target: the framework.
         attempts: what is wrong in it.
         variables: the environment variables that are set.
+        machine: the processor's architecture, as `platform.machine` names it.
     """
     wrong = [event for attempt in attempts for event in attempt.all("wrong")]
     on_processor = any(event["device"] == "cpu" for event in wrong)
@@ -397,9 +408,12 @@ def suspects(target: Target, attempts: Sequence[Attempt], variables: Mapping[str
                 blames="work that is shared between threads (a second OpenMP runtime in the process does that)",
             )
         )
-        found.append(_by_variable("oneDNN's code for this processor", "ONEDNN_MAX_CPU_ISA", "SSE41"))
-        found.append(_by_variable("MKL's code for this processor", "MKL_CBWR", "COMPATIBLE"))
-        found.append(_by_variable("OpenBLAS's code for this processor", "OPENBLAS_CORETYPE", "Nehalem"))
+        if machine.lower() in {"x86_64", "amd64"}:
+            found.append(_by_variable("oneDNN's code for this processor", "ONEDNN_MAX_CPU_ISA", "SSE41"))
+            found.append(_by_variable("MKL's code for this processor", "MKL_CBWR", "COMPATIBLE"))
+            found.append(_by_variable("OpenBLAS's code for this processor", "OPENBLAS_CORETYPE", "Nehalem"))
+        elif machine.lower() in {"aarch64", "arm64"}:
+            found.append(_by_variable("OpenBLAS's code for this processor", "OPENBLAS_CORETYPE", "ARMV8"))
     if on_gpu and has_torch:
         found.append(
             Switch(
@@ -425,22 +439,31 @@ def _by_variable(what: str, variable: str, value: str, cause: str = "kernel-comp
     )
 
 
-def _finding_of_wrong(proof: Proof, wrong: Sequence[dict[str, Any]], switch: Switch | None) -> Finding:
+EVIDENCE_SHOWN = 6
+
+
+def _finding_of_wrong(proof: Proof, wrong: Sequence[dict[str, Any]], tried: Sequence[Tried]) -> Finding:
     """Return what is to be mended where an operation gave a wrong result."""
+    switch = next((one.switch for one in tried if proof.name in one.healed), None)
+    in_vain = [one.switch.title for one in tried if proof.name in one.failed]
     numbers = [event for event in wrong if event["kind"] == "numbers"] or list(wrong)
     first = numbers[0]
     at_times = any(event.get("right_again") for event in numbers)
     like = first.get("like", "")
     source = f"envcheck smoke --arithmetic, {proof.framework} {proof.framework_version} on {proof.device}"
-    evidence = [Evidence(f"{event['dtype']} {event['direction']}: {_told(event)}", source) for event in numbers[:4]]
-    if len(numbers) > len(evidence):
-        evidence.append(Evidence(f"{len(numbers) - len(evidence)} more results are wrong", source))
+    # Of each case its first wrong result says enough.
+    shown = list({event["case"]: event for event in reversed(numbers)}.values())[::-1][:EVIDENCE_SHOWN]
+    evidence = [Evidence(f"{event['dtype']} {event['direction']}: {_told(event)}", source) for event in shown]
+    if len(numbers) > len(shown):
+        evidence.append(Evidence(f"{len(numbers) - len(shown)} more results are wrong", source))
     if like:
         evidence.append(Evidence(f"the error is as large as rounding to {like} would make it", source))
+    if in_vain:
+        evidence.append(Evidence(f"it is wrong as well {', '.join(in_vain)}", source))
     other = MEMORY_TEST if proof.device == "cpu" else GPU_TEST
     title = f"{proof.title} is wrong in {first['dtype']} on {proof.device} ({proof.framework})"
     if switch is not None:
-        evidence.append(Evidence(f"it is right when {switch.title.replace('computing', 'computed', 1)}", source))
+        evidence.append(Evidence(f"it is right {switch.title}", source))
         return Finding(
             check="smoke",
             cause=switch.cause,
@@ -472,7 +495,7 @@ def _finding_of_wrong(proof: Proof, wrong: Sequence[dict[str, Any]], switch: Swi
         severity=Severity.ERROR,
         confidence=Confidence.LIKELY,
         title=title,
-        detail="it is wrong each time in the same way, and with each thing switched off that could be",
+        detail="it is wrong each time in the same way",
         evidence=evidence,
         remedies=[_another_version(proof), other],
     )

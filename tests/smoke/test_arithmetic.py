@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from smoke.conftest import SPOILED
 
 from envcheck.smoke import arithmetic
 from envcheck.smoke.choice import Choice
@@ -158,11 +159,11 @@ def test_a_script_imports_the_standard_library_and_what_it_is_about(script):
 def prove(interpreter_with, monkeypatch, tmp_path):
     """Run the part as the command does, in an empty directory, with what stands before the framework on PYTHONPATH."""
 
-    def run(framework: str = "torch", stubs: Path | None = None, **choice: Any) -> dict[str, Proof]:
+    def run(framework: str = "torch", stubs: Path | None = None, threads: str = "1", **choice: Any) -> dict[str, Proof]:
         package = framework.partition("-")[0]
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("OMP_NUM_THREADS", "1")
-        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", threads)
         if stubs:
             monkeypatch.setenv("PYTHONPATH", str(stubs))
         told = {"frameworks": (framework,), "by_name": True, "size": "quick", **choice}
@@ -190,25 +191,217 @@ def test_a_healthy_torch_computes_rightly_and_trains_the_same_bits_twice(prove):
     assert all(0 <= measure.value <= 1 for measure in linear.measures)
 
 
-FORGETS_THE_LAST_COLUMN = """
+FAULTS = """
 import torch
-right = torch.nn.functional.linear
-def wrong(x, weight, bias=None):
-    found = right(x, weight, bias)
+functional = torch.nn.functional
+
+def spoil(module, name):
+    right = getattr(module, name)
+    def decorate(wrong):
+        setattr(module, name, lambda *given, **named: wrong(right, *given, **named))
+    return decorate
+
+@spoil(functional, "linear")
+def last_column_not_written(right, *given):
+    found = right(*given)
     with torch.no_grad():
         found[..., -1] = 0
     return found
-torch.nn.functional.linear = wrong
+
+@spoil(torch, "softmax")
+def tail_of_the_sum_lost(right, x, axis):
+    weights = torch.exp(x - x.amax(axis, keepdim=True))
+    return weights / weights[..., :-1].sum(axis, keepdim=True)
+
+written = {}
+
+@spoil(functional, "silu")
+def buffer_of_an_earlier_call(right, x):
+    found = right(x)
+    earlier = written.get(x.shape, found.detach())
+    written[x.shape] = found.detach().clone()
+    return found + (earlier - found.detach())[-1] + 1e-3
+
+@spoil(functional, "embedding")
+def gradient_of_twice_the_size(right, rows, table):
+    found = right(rows, table)
+    return found + (found - found.detach())
+
+@spoil(functional, "conv2d")
+def sums_in_float16(right, x, kernel, bias, **named):
+    if x.dtype is torch.float64:
+        return right(x, kernel, bias, **named)
+    return right(x.half(), kernel.half(), bias.half(), **named).float()
+
+@spoil(functional, "scaled_dot_product_attention")
+def mask_forgotten(right, query, key, value, is_causal):
+    return right(query, key, value)
+
+@spoil(torch, "amax")
+def nan_swallowed(right, x, *given, **named):
+    return right(torch.nan_to_num(x), *given, **named)
+
+@spoil(functional, "layer_norm")
+def other_epsilon(right, x, shape, scale, shift, epsilon):
+    return right(x, shape, scale, shift, epsilon * 1.001)
+
+calls = []
+
+@spoil(functional, "max_pool2d")
+def right_now_and_then(right, x, *given, **named):
+    calls.append(1)
+    found = right(x, *given, **named)
+    return found if len(calls) % 3 else found + 1
+
+class Adam(torch.optim.Adam):
+    def __init__(self, parameters, lr, betas, eps):
+        super().__init__(parameters, lr=lr, betas=betas, eps=eps / (1 - betas[1]) ** 0.5)
+
+torch.optim.Adam = Adam
 """
 
 
-def test_a_kernel_that_does_not_write_the_last_column_is_caught_by_name(prove, spoiled):
-    proofs = prove(stubs=spoiled(FORGETS_THE_LAST_COLUMN))
-    proof = proofs["linear"]
+@pytest.fixture(scope="module")
+def faulty(interpreter_with, tmp_path_factory) -> dict[str, Proof]:
+    """The proofs of a torch with a wrong kernel of its own kind in each of ten operations."""
+    folder = tmp_path_factory.mktemp("stubs")
+    (folder / "torch").mkdir()
+    (folder / "torch" / "__init__.py").write_text(SPOILED.format(package="torch", spoil=FAULTS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        # What switches would heal is tested elsewhere; each costs an import.
+        patch.setattr(arithmetic.judge, "suspects", lambda *_: [])
+        patch.setattr(arithmetic, "TRAININGS", {})
+        asked = Choice(interpreter=interpreter_with("torch"), frameworks=("torch",), by_name=True, size="quick")
+        return {proof.name: proof for proof in arithmetic.prove(asked, lambda *_: None)}
+
+
+@pytest.mark.parametrize(
+    ("operation", "condition", "words"),
+    [
+        ("linear", "float32 forward", "index 128 of 129 (the last) along axis 1; each is 0"),
+        ("softmax", "float32 forward", "softmax, 7 × 13"),
+        ("activations", "float32 forward", "silu"),
+        ("embedding", "float64 gradient", "each is 2 times what it must be"),
+        ("convolution", "float32 forward", "is allowed"),
+        ("dot-product-attention", "float32 gradient", "causal"),
+        ("additive-attention", "float64 forward", "is allowed"),
+        ("special-values", "float32 forward", "NaN passes through the maximum of a row"),
+        ("layer-norm", "float64 forward", "is allowed"),
+        ("adam", "float32 forward", "is allowed"),
+        ("max-pooling", "float32 forward", "is allowed"),
+    ],
+)
+def test_a_wrong_kernel_is_caught_by_the_name_of_its_operation(faulty, operation, condition, words):
+    proof = faulty[operation]
     assert proof.status is Status.FAILED
-    assert "float32 forward" in broken(proof)
+    assert condition in broken(proof)
     (finding,) = proof.findings
-    assert finding.cause == "kernel-computes-wrongly"
-    assert "linear map is wrong in float64 on cpu (torch)" in finding.title
-    assert "index 128 of 129 (the last) along axis 1" in finding.evidence[0].text
-    assert proofs["softmax"].status is Status.PASSED
+    assert any(words in evidence.text for evidence in finding.evidence)
+    assert finding.title.startswith(f"{proof.title} is wrong in ")
+    assert finding.remedies
+
+
+def test_operations_beside_a_wrong_one_stay_right(faulty):
+    for operation in ("gradient-descent", "cross-entropy", "lstm", "gru"):
+        assert faulty[operation].status is Status.PASSED, faulty[operation].summary
+
+
+def test_sums_in_float16_where_float32_was_promised_are_told_from_other_errors(faulty):
+    proof = faulty["convolution"]
+    assert broken(proof) == ["float32 forward", "float32 gradient"]
+    assert proof.findings[0].cause == "precision-lowered"
+    assert any("rounding to float16" in evidence.text for evidence in proof.findings[0].evidence)
+    assert faulty["linear"].findings[0].cause == "kernel-computes-wrongly"
+
+
+def test_a_result_that_is_wrong_now_and_then_points_at_the_hardware_and_says_how_sure_it_is(faulty):
+    (finding,) = faulty["max-pooling"].findings
+    assert (finding.cause, finding.confidence.value) == ("hardware-computes-wrongly", "possible")
+    assert any("memtester" in command for remedy in finding.remedies for command in remedy.commands)
+
+
+# A torch of which next to nothing works: a framework of another kind, an old version, a broken build.
+CRASHES_AND_HANGS = """
+import ctypes, time, types
+__version__ = "1.0"
+version = types.SimpleNamespace(cuda=None)
+cuda = types.SimpleNamespace(is_available=lambda: False)
+backends = types.SimpleNamespace()
+float64, float32 = "float64", "float32"
+class Tensor:
+    shape = ()
+    def to(self, *_):
+        return self
+from_numpy = lambda array: Tensor()
+device = lambda name: name
+set_num_threads = manual_seed = lambda number: None
+functional = types.ModuleType("functional")
+functional.layer_norm = lambda *_: time.sleep(600)
+functional.embedding = lambda *_: 1 / 0
+functional.linear = lambda *_: ctypes.string_at(0)
+nn = types.SimpleNamespace(Parameter=lambda tensor: tensor, functional=functional)
+"""
+
+
+def test_a_crash_and_a_hang_are_named_and_the_operations_behind_them_are_tried(prove, stub):
+    proofs = prove(stubs=stub(CRASHES_AND_HANGS), timeout_seconds=12.0)
+    failures = {name: proof.failure.kind for name, proof in proofs.items() if proof.failure}
+    assert failures["linear"] == "signal"
+    assert failures["layer-norm"] == "timeout"
+    assert "in <lambda>" in proofs["layer-norm"].failure.python_stack
+    assert "ZeroDivisionError" in proofs["embedding"].conditions[0].seen
+    assert proofs["softmax"].status is Status.UNEXAMINED
+    assert "not available" in proofs["softmax"].summary
+
+
+def test_a_framework_that_is_not_installed_is_one_proof_that_says_so(tmp_path):
+    import venv
+
+    venv.create(tmp_path / "bare", with_pip=False)
+    bare = str(tmp_path / "bare" / "bin" / "python")
+    asked = Choice(interpreter=bare, frameworks=("torch",), by_name=True, size="quick")
+    (proof,) = arithmetic.prove(asked, lambda *_: None)
+    assert proof.findings[0].cause == "package-not-installed"
+
+
+WRONG_BY_ONEDNN = """
+import torch
+right = torch.nn.functional.conv2d
+def wrong(*given, **named):
+    found = right(*given, **named)
+    return found * 1.01 if torch.backends.mkldnn.enabled else found
+torch.nn.functional.conv2d = wrong
+"""
+
+WRONG_BY_THREADS = """
+import os, torch
+right = torch.nn.functional.layer_norm
+def wrong(*given):
+    return right(*given) * (1.0 if os.environ.get("OMP_NUM_THREADS") == "1" else 1.01)
+torch.nn.functional.layer_norm = wrong
+"""
+
+
+@pytest.mark.smoke
+def test_the_switch_that_makes_it_right_names_what_is_wrong(prove, spoiled):
+    (finding,) = prove(stubs=spoiled(WRONG_BY_ONEDNN))["convolution"].findings
+    assert (finding.cause, finding.detail) == ("kernel-computes-wrongly", "oneDNN computes it wrongly here")
+    assert "torch.backends.mkldnn.enabled = False" in finding.remedies[0].action
+
+
+@pytest.mark.smoke
+def test_what_one_thread_makes_right_is_blamed_on_threads(prove, spoiled):
+    (finding,) = prove(stubs=spoiled(WRONG_BY_THREADS), threads="2")["layer-norm"].findings
+    assert "export OMP_NUM_THREADS=1" in finding.remedies[0].commands[0]
+    assert any("it is wrong as well computing without oneDNN" in evidence.text for evidence in finding.evidence)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", "keras-tensorflow", "keras-torch"])
+def test_every_healthy_framework_computes_rightly_in_every_format(prove, framework):
+    proofs = prove(framework, size="standard", timeout_seconds=600.0)
+    assert {name: proof.summary for name, proof in proofs.items() if proof.status is not Status.PASSED} == {}
+    assert any(condition.name == "float16 forward" for condition in proofs["linear"].conditions)
+    assert any(condition.name == "in one batch with one thread" for condition in proofs["batch-order"].conditions)
