@@ -30,7 +30,6 @@ CAUSES: dict[str, dict[str, str]] = {
         "hardware-computes-wrongly": "processor, memory or GPU gives another result now and then (overclocked, overheated, defective)",
         "gpu-throttled": "thermal, power or hardware slow-down holds the clocks down",
         "processor-throttled": "heat or a power limit holds the processor's clocks down",
-        "wrong-results": "processor, memory, accelerator or a kernel of the build computes wrongly without an error",
         "pcie-degraded": "the link trains below what card and slot can do under load, or AER errors",
         "nvlink-degraded": "NVLink lanes inactive or erroring",
         "fabric-manager-down": "NVSwitch machine without a running, matching fabric manager",

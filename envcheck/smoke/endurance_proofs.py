@@ -281,7 +281,7 @@ def _product_deviation(line: Round) -> float | None:
 def _wrong(title: str, seen: str) -> Finding:
     return Finding(
         check="smoke",
-        cause="wrong-results",
+        cause="hardware-computes-wrongly",
         severity=Severity.ERROR,
         confidence=Confidence.LIKELY,
         title=title,
@@ -414,7 +414,7 @@ def _slower(watched: Watched, device: str, rounds: Sequence[Round]) -> Finding |
     if not falls:
         return None
     fall, _, points = max(falls, key=lambda item: item[0])
-    why, sure = _why_slower(machines)
+    why, sure = _why_slower(machines, watched.kernel_messages or [])
     minutes = (points[-1][0] - points[0][0]) / 60
     return Finding(
         check="smoke",
@@ -431,7 +431,7 @@ def _slower(watched: Watched, device: str, rounds: Sequence[Round]) -> Finding |
     )
 
 
-def _why_slower(machines: Sequence[Machine]) -> tuple[list[Evidence], bool]:
+def _why_slower(machines: Sequence[Machine], messages: Sequence[KernelMessage]) -> tuple[list[Evidence], bool]:
     """Return what the machine told meanwhile of clocks, heat and throttling, and whether that explains a fall."""
     found, sure = [], False
     clocks = [(line.at, line.megahertz) for line in machines if line.megahertz]
@@ -445,6 +445,10 @@ def _why_slower(machines: Sequence[Machine]) -> tuple[list[Evidence], bool]:
     if counts and counts[-1] > counts[0]:
         text = f"heat slowed the cores down {counts[-1] - counts[0]} times"
         found.append(Evidence(text, "/sys/devices/system/cpu/*/thermal_throttle"))
+        sure = True
+    hot = [message for message in messages if message.kind == "processor-throttled"]
+    if hot:
+        found.append(Evidence(hot[-1].text, hot[-1].source))
         sure = True
     heat = [line.celsius for line in machines if line.celsius is not None]
     if heat:
@@ -521,9 +525,16 @@ def _kernel_log(watched: Watched) -> list[Finding]:
     last = next((line for line in reversed(watched.machines) if line.gpu_state), None)
     nvml = None if last is None else Nvml(state=last.gpu_state, gpus=last.gpus)
     found = checked(checks_of(KERNEL_LOG), Facts(kernel_log=log, pci=watched.pci, nvml=nvml))
+    # A machine check that may have been corrected is a note at any time, and worth a warning under load.
+    raised = [
+        replace(finding, severity=Severity.WARNING)
+        if finding.severity is Severity.NOTE and finding.cause == "hardware-computes-wrongly"
+        else finding
+        for finding in found
+    ]
     return [
         replace(finding, evidence=[*finding.evidence, Evidence("written while the load was on", "")])
-        for finding in found
+        for finding in raised
         if finding.severity is not Severity.NOTE
     ]
 

@@ -179,6 +179,14 @@ def test_an_xid_that_the_kernel_wrote_meanwhile_is_judged_as_doctor_does() -> No
     assert proof.status is Status.FAILED
 
 
+def test_a_machine_check_under_load_is_a_warning() -> None:
+    line = KernelMessage(
+        kind="machine-check", text="mce: [Hardware Error]: Machine check events logged", source="dmesg"
+    )
+    (finding,) = proof_of(watched(rounds=rounds_of([1000.0] * 30), kernel_messages=[line])).findings
+    assert (finding.cause, finding.severity.value) == ("hardware-computes-wrongly", "warning")
+
+
 def test_only_lines_that_are_new_in_the_kernel_log_count() -> None:
     old, new = (KernelMessage(kind="xid", text=text, time=time) for text, time in (("a", "1.0"), ("b", "2.0")))
     assert endurance.added([old], [old, new]) == [new]
@@ -259,7 +267,7 @@ def test_a_run_goes_on_from_its_record_to_its_minutes_in_all(stub: Callable[...,
 
 def test_a_leak_and_numbers_that_are_none_are_each_caught_by_name(stub: Callable[..., Proof]) -> None:
     proof = stub("leak nan")
-    assert causes(proof.findings) == ["wrong-results", "memory-leak"]
+    assert causes(proof.findings) == ["hardware-computes-wrongly", "memory-leak"]
     assert "no longer finite" in proof.findings[0].title
     assert proof.status is Status.FAILED
     assert [condition.name for condition in proof.conditions if not condition.holds] == ["results-finite"]
@@ -267,7 +275,7 @@ def test_a_leak_and_numbers_that_are_none_are_each_caught_by_name(stub: Callable
 
 def test_a_result_that_changes_and_a_slow_down_are_each_caught_by_name(stub: Callable[..., Proof]) -> None:
     proof = stub("wrong slow", minutes=0.07)
-    assert causes(proof.findings) == ["wrong-results", "processor-throttled"]
+    assert causes(proof.findings) == ["hardware-computes-wrongly", "processor-throttled"]
     assert "The same product comes out otherwise" in proof.findings[0].title
 
 
