@@ -92,7 +92,8 @@ def of_text(text: str, word: str = "") -> str:
         head = _head(word or first, lines[0] if word else rest.strip())
         lines = lines[1:]
     body = "\n".join(lines).strip("\n")
-    shown = f'<pre style="{CODE};color:inherit;background:none;white-space:pre-wrap;margin:6px 0 0">{_text(body)}</pre>'
+    style = f"{CODE};color:inherit;background:none;white-space:pre;overflow-x:auto;margin:6px 0 0"
+    shown = f'<pre style="{style}">{_text(body)}</pre>'
     return _card((word or first).lower() if head else "", head + (shown if body else ""))
 
 
@@ -160,7 +161,9 @@ def _remedy(remedy: Remedy) -> str:
     about = [f"changes: {remedy.changes}" if remedy.changes else "", "" if remedy.safe else "needs care"]
     aside = "; ".join(part for part in about if part)
     lines = [_text(remedy.action) + (f' <span style="opacity:.7">({_text(aside)})</span>' if aside else "")]
-    lines += [f'<pre style="{COMMAND}">{_text(command)}</pre>' for command in remedy.commands]
+    # Commands are typed one by one; what goes into a file stays together.
+    blocks = remedy.commands if remedy.shell in {"sh", "powershell"} else ["\n".join(remedy.commands)]
+    lines += [f'<pre style="{COMMAND}">{_text(block)}</pre>' for block in blocks if block]
     return "".join(lines)
 
 
