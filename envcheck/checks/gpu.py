@@ -209,6 +209,7 @@ def every_gpu_answers(nvml: Nvml, facts: Facts, intent: Intent) -> Iterator[Find
             title=f"{named(gpu)} does not answer: {row.text or row.name if row else gpu.state}",
             evidence=[Evidence(f"{named(gpu)}: {gpu.state}", "NVML")],
             explains=[
+                "required-gpu-*",
                 "gpus-on-bus-are-reported",
                 "nvidia-smi-answers",
                 *FRAMEWORK_GPU_UNUSABLE,
