@@ -9,7 +9,7 @@ STACKS := tf-cpu torch-cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test smoke lint install docs machines score bench tables refresh clean
+.PHONY: help run test notebook smoke lint install docs machines score bench tables refresh clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -25,6 +25,14 @@ test: $(STAMPS)/stacks $(STAMPS)/test  ## everything that is tested by default
 
 smoke: $(STAMPS)/stacks $(STAMPS)/test  ## the long proofs of the smoke suite: every workload trained to its bar
 	$(BIN)/python -m pytest -m smoke --timeout 900 $(ARGS)
+
+notebook: .cache/notebook/.stamp  ## the report in a real JupyterLab in a real browser; pictures in .cache/notebook-pictures
+	@if ! { command -v chromium && command -v chromedriver; } >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	      chromium chromium-driver fonts-dejavu-core >/dev/null || echo "NO BROWSER: apt-get has no chromium" >&2; \
+	  fi; fi
+	.cache/notebook/bin/python -m pytest -m browser tests/jupyter $(ARGS)
 
 lint: $(STAMPS)/lint  ## ruff, mypy --strict, import-linter, docs current
 	$(BIN)/ruff check .
@@ -78,6 +86,12 @@ $(STAMPS)/test: $(STAMPS)/package
 
 $(STAMPS)/lint: $(STAMPS)/test
 	$(BIN)/python -m pip install --config-settings editable_mode=compat --editable '.[test,lint]'
+	@touch $@
+
+.cache/notebook/.stamp: pyproject.toml $(STAMPS)/package
+	@rm -rf .cache/notebook
+	$(BIN)/uv venv --quiet --python $(BIN)/python .cache/notebook
+	$(BIN)/uv pip install --quiet --python .cache/notebook/bin/python --editable '.[notebook]'
 	@touch $@
 
 $(STAMPS)/stacks: $(STAMPS)/package environments/install.py $(STACKS:%=environments/%/requirements.txt)
