@@ -17,7 +17,9 @@ import msgspec
 from envcheck.commands import output
 
 if TYPE_CHECKING:
+    from envcheck.install.build import Report, Request
     from envcheck.install.generations import Place
+    from envcheck.install.image import Image
     from envcheck.install.steps import Listener
     from envcheck.install.uv import Places
     from envcheck.machine import InstalledPython, Machine
@@ -57,7 +59,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     python: str | None
     extras: tuple[str, ...]
     keras_backend: str | None
-    installer: Literal["uv", "conda"] | None
+    installer: Literal["uv", "conda", "docker"] | None
+    base_image: str | None
+    build_options: tuple[str, ...]
     name: str
     directory: str
     no_project: bool
@@ -110,11 +114,24 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--keras-backend", type=click.Choice(["tensorflow", "torch"]), help="What Keras computes with.")
 @click.option(
     "--installer",
-    type=click.Choice(["uv", "conda"]),
-    help="Who makes the environment; conda is conda, mamba or micromamba.  [default: conda where the project has an "
-    "environment.yml and one of the three is here, else uv]",
+    type=click.Choice(["uv", "conda", "docker"]),
+    help="Who makes the environment; conda is conda, mamba or micromamba, docker makes an image.  [default: conda "
+    "where the project has an environment.yml and one of the three is here, else uv]",
 )
-@click.option("--name", default="venv", show_default=True, help="venv is ./.venv, all others lie in .envs.")
+@click.option("--base-image", metavar="IMAGE", help="For docker: Debian or Ubuntu with Python 3.11.")
+@click.option(
+    "--build-option",
+    "build_options",
+    multiple=True,
+    metavar="OPTION",
+    help="For docker: handed to docker build as it is, such as --network=host; repeatable.",
+)
+@click.option(
+    "--name",
+    default="venv",
+    show_default=True,
+    help="venv is ./.venv, all others lie in .envs; for docker the image's name.",
+)
 @click.option(
     "--directory",
     type=click.Path(exists=True, file_okay=False),
@@ -165,14 +182,20 @@ def setup(**given: object) -> int:
 
     Exit status: 0 done (with --dry-run: it can be done), 1 it cannot be done, 2 wrong usage, 130 interrupted.
     """
-    from envcheck.install.generations import Place
+    from envcheck.install import build_image
+    from envcheck.install.generations import DEFAULT_NAME, Place
     from envcheck.intent import UsageError
     from envcheck.system import Live
 
     options = msgspec.convert(given, Options)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", options.name):
         raise click.UsageError(f"--name {options.name!r}: letters, digits, dots, dashes and underscores make a name")
-    place = Place(Path(options.directory).absolute(), options.name)
+    name = options.name
+    if options.installer == "docker" and name == DEFAULT_NAME:
+        name = build_image.DEFAULT_NAME
+    elif options.base_image or options.build_options:
+        raise click.UsageError("--base-image and --build-option are for --installer docker")
+    place = Place(Path(options.directory).absolute(), name)
     asked = [name for name in ("list_them", "rollback", "prune", "remove") if getattr(options, name)]
     if len(asked) + bool(options.frameworks) + bool(options.stack) > 1:
         raise click.UsageError(
@@ -191,7 +214,7 @@ def setup(**given: object) -> int:
 
 def make(place: Place, options: Options, system: Live) -> int:
     """Plan, and carry out the plan."""
-    from envcheck.install import page, pip_configuration, uv
+    from envcheck.install import build, page, pip_configuration, uv
     from envcheck.plan import Refusal
 
     configuration = pip_configuration.read(system)
@@ -205,6 +228,8 @@ def make(place: Place, options: Options, system: Live) -> int:
     )
     planner = planner_of(options, place, places, system)
     machine = machine_here(options, places, system)
+    if options.installer == "docker":
+        return make_image(planner(inside_an_image(machine)), place, places, options, system)
     planned = planner(machine if places.conda else with_own_python(machine))
     if not places.conda and python_matters(planned, machine):
         # Asking every interpreter of the machine for its version takes seconds, so it is done only where it decides.
@@ -222,7 +247,81 @@ def make(place: Place, options: Options, system: Live) -> int:
         return download(planned, places, options, system)
     if not options.quiet and not options.as_json:
         output.write(page.plan_page(planned, width=output.width(), verbose=options.verbose))
-    return carry_out(planned, place, places, options, system)
+    return carry_out(planned, place, places, options, lambda request, listen: build.build(request, system, listen))
+
+
+def make_image(planned: Plan | Refusal, place: Place, places: Places, options: Options, system: Live) -> int:
+    """Carry out a plan as an image."""
+    from envcheck.install import build_image, docker, image, page
+    from envcheck.plan import Refusal
+
+    if isinstance(planned, Refusal):
+        write(planned, page.refusal_page(planned, width=output.width(), verbose=options.verbose), options)
+        return 1
+    base = options.base_image or image.BASE_IMAGE
+    brought = msgspec.structs.replace(planned.python, path="", why=f"{base} brings Python {planned.python.series}")
+    plan = msgspec.structs.replace(planned, python=brought)
+    made = image.Image(
+        docker=system.which("docker") or "docker",
+        repository=image.repository(place, build_image.DEFAULT_NAME),
+        base=base,
+        options=options.build_options,
+    )
+    if options.dry_run:
+        return show_image(plan, made, place, places, options, system)
+    if not options.quiet and not options.as_json:
+        output.write(page.plan_page(plan, width=output.width(), verbose=options.verbose))
+
+    def build_it(request: Request, listen: Listener) -> Report:
+        docker.program(system)
+        return build_image.build_image(request, made, system, listen)
+
+    return carry_out(plan, place, places, options, build_it)
+
+
+def inside_an_image(machine: Machine) -> Machine:
+    """Return the machine as a container on it is: Linux with the image's C library and Python, the host's GPU."""
+    from envcheck.install.image import GLIBC
+    from envcheck.machine import InstalledPython
+    from envcheck.stacks import PYTHON
+
+    target = msgspec.structs.replace(
+        machine.target,
+        system="wsl" if machine.target.system in {"wsl", "windows"} else "linux",
+        libc="glibc",
+        glibc=GLIBC,
+        macos=None,
+    )
+    python = InstalledPython(f"{PYTHON}.0", "", preferred=True)
+    return msgspec.structs.replace(machine, target=target, pythons=(python,), downloads_python=False)
+
+
+def show_image(plan: Plan, made: Image, place: Place, places: Places, options: Options, system: Live) -> int:
+    """Show the plan, the Dockerfile and the exact commands."""
+    from envcheck.install import generations, image, page, uv
+
+    number = generations.next_number(place)
+    record = place.record(number)
+    lock = uv.Command(step="solve", argv=("cp", plan.lock, str(record / uv.LOCK)))
+    commands = [
+        lock if plan.lock else image.solve(plan, record, uv.program() or "uv"),
+        image.build(plan, made, place, number, places),
+        *(
+            uv.Command(step="verify", argv=image.proof(plan, one, made, number, train=not options.no_training))
+            for one in plan.choices
+        ),
+        uv.Command(step="swap", argv=(made.docker, "tag", made.tag(number), made.current)),
+    ]
+    text = page.plan_page(plan, width=output.width(), verbose=options.verbose)
+    text += f"\n{page.commands_page(commands, uv.variables(places, system))}"
+    dockerfile = image.dockerfile(plan)
+    lines = "\n".join(f"  {line}".rstrip() for line in dockerfile.splitlines())
+    write(
+        {"plan": plan, "commands": [list(one.argv) for one in commands], "dockerfile": dockerfile},
+        f"{text}\n{place.generation(number)}/docker/Dockerfile:\n{lines}",
+        options,
+    )
+    return 0
 
 
 def planner_of(options: Options, place: Place, places: Places, system: Live) -> Callable[[Machine], Plan | Refusal]:
@@ -231,8 +330,12 @@ def planner_of(options: Options, place: Place, places: Places, system: Live) -> 
     from envcheck.wish import python as python_wish
 
     index = options.pytorch_index or pytorch_index(places)
+    if options.installer == "docker" and named_program(options):
+        raise click.UsageError("an image brings its own Python: give --python a version")
     if options.stack is None:
         wish = wish_of(options, place, places, system)
+        if options.installer == "docker":
+            return planner_for_images(wish, index)
         return lambda machine: plan(wish, machine, index)
     stack, stacks = stack_of(options)
     python = python_wish(options.python) if options.python and not named_program(options) else ""
@@ -248,6 +351,29 @@ def planner_of(options: Options, place: Place, places: Places, system: Live) -> 
         return msgspec.structs.replace(planned, notes=(*planned.notes, note))
 
     return of_stack
+
+
+def planner_for_images(wish: Wish, index: str) -> Callable[[Machine], Plan | Refusal]:
+    """Return what plans for the inside of an image, whose Python is the one that docker/ is made for."""
+    from envcheck.plan import Refusal, plan
+    from envcheck.plan.pythons import series_allowed
+    from envcheck.stacks import PYTHON
+
+    if not series_allowed(wish.python, PYTHON):
+        refusal = Refusal(
+            sentence=f"an image has Python {PYTHON}, and {wish.python} is asked for ({wish.python_source})",
+            change=f"a range that allows Python {PYTHON}, or --installer uv",
+        )
+        return lambda _: refusal
+    if wish.accelerator == "rocm":
+        refusal = Refusal(
+            sentence="images are made for the processor and for NVIDIA's GPUs",
+            change="--accelerator cpu, or --installer uv",
+        )
+        return lambda _: refusal
+    # Whether its patch level will do, the solver sees.
+    settled = msgspec.structs.replace(wish, python="")
+    return lambda machine: plan(settled, machine, index)
 
 
 def stack_of(options: Options) -> tuple[Stack, list[Stack]]:
@@ -275,7 +401,7 @@ def conda_of(options: Options, place: Place, system: Live) -> tuple[str, str]:
     from envcheck.install import conda
 
     specification = "" if options.no_project or options.stack else conda.specification(system, place.directory)
-    if options.installer == "uv" or (options.installer is None and not specification):
+    if options.installer in {"uv", "docker"} or (options.installer is None and not specification):
         return "", ""
     program = conda.program(system)
     if program is None and options.installer == "conda":
@@ -463,9 +589,11 @@ def show(plan: Plan, place: Place, places: Places, options: Options, system: Liv
     return 0
 
 
-def carry_out(plan: Plan, place: Place, places: Places, options: Options, system: Live) -> int:
+def carry_out(
+    plan: Plan, place: Place, places: Places, options: Options, build_it: Callable[[Request, Listener], Report]
+) -> int:
     """Build, prove, swap; whatever happens, say what is in use."""
-    from envcheck.install import build, generations, page
+    from envcheck.install import build, build_image, generations, page
     from envcheck.install.faults import FaultError
 
     request = build.Request(
@@ -479,9 +607,9 @@ def carry_out(plan: Plan, place: Place, places: Places, options: Options, system
     )
     try:
         with listening(options) as listen:
-            report = build.build(request, system, listen)
+            report = build_it(request, listen)
     except FaultError as error:
-        kept = page.kept_sentence(place, generations.listed(place))
+        kept = page.kept_sentence(place, generations.listed(place), stays=error.fault.kind in build_image.UNBUILT)
         write(error.fault, page.fault_page(error.fault, kept, width=output.width()), options)
         return 1
     except KeyboardInterrupt:
@@ -529,7 +657,8 @@ def listening(options: Options) -> Iterator[Listener]:
 
 def manage(wish: str, place: Place, options: Options, system: Live) -> int:
     """List, roll back, prune or remove generations."""
-    from envcheck.install import build, generations, page
+    from envcheck.install import build, build_image, generations, page
+    from envcheck.install.faults import FaultError
 
     if wish == "list_them":
         found = generations.listed(place)
@@ -538,23 +667,28 @@ def manage(wish: str, place: Place, options: Options, system: Live) -> int:
     if not place.folder.is_dir():
         output.write(page.list_page(place, []))
         return 1
+    images = build_image.holds_images(place)
     try:
         if wish == "remove":
-            numbers = build.remove_all(place, system)
+            numbers = (build_image if images else build).remove_all(place, system)
             write({"removed": numbers}, f"removed: generation {', '.join(map(str, numbers)) or 'none'}", options)
             return 0
         with generations.locked(place):
-            return rollback(place, options) if wish == "rollback" else prune(place, options)
+            if images:
+                build_image.settle(place, system)
+            return rollback(place, options, system) if wish == "rollback" else prune(place, options, system)
     except generations.HeldError as error:
         output.write(f"cannot: {error}")
+    except FaultError as error:
+        output.write(f"cannot: {error.fault.sentence}\nwhat would change that: {error.fault.change}")
     except OSError as error:
         output.write(f"cannot: {error.filename or place.folder}: {error.strerror or error}")
     return 1
 
 
-def rollback(place: Place, options: Options) -> int:
+def rollback(place: Place, options: Options, system: Live) -> int:
     """Go back to the generation before."""
-    from envcheck.install import generations
+    from envcheck.install import build_image, generations
 
     generations.clear_unfinished(place)
     if options.generation is None:
@@ -567,19 +701,27 @@ def rollback(place: Place, options: Options) -> int:
     if before is None:
         output.write(f"cannot: {reason}")
         return 1
-    generations.swap(place, before.number)
-    write({"current": before.number}, f"generation {before.number} is in use: {place.link}", options)
+    made = build_image.of_place(place, system) if before.image else None
+    if made is not None:
+        build_image.use(made, place, before.number)
+    else:
+        generations.swap(place, before.number)
+    where = made.current if made is not None else place.link
+    write({"current": before.number}, f"generation {before.number} is in use: {where}", options)
     return 0
 
 
-def prune(place: Place, options: Options) -> int:
+def prune(place: Place, options: Options, system: Live) -> int:
     """Remove generations that are not in use."""
-    from envcheck.install import generations
+    from envcheck.install import build_image, generations
 
     going = generations.prunable(place, options.keep)
-    for one in going:
-        generations.remove(place, one.number)
     numbers = [one.number for one in going]
+    if build_image.holds_images(place):
+        build_image.prune(place, numbers, system)
+    else:
+        for number in numbers:
+            generations.remove(place, number)
     write({"removed": numbers}, f"removed: generation {', '.join(map(str, numbers)) or 'none'}", options)
     return 0
 

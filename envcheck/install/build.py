@@ -7,6 +7,7 @@ import re
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         verified: what was seen of each framework.
         kernel: folder of the registered Jupyter kernel; empty where there is none.
         replaced: number of the generation that was in use before; None where there was none.
+        image: name of the image in use; empty = an environment in a folder.
         removed: numbers of generations that killed set-ups had left half-built.
         plan: what was carried out.
     """
@@ -57,6 +59,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[Step]
     verified: list[Verified]
     kernel: str = ""
+    image: str = ""
     replaced: int | None = None
     removed: list[int] = []
     plan: Plan
@@ -92,16 +95,28 @@ def build(request: Request, system: System, listen: Listener) -> Report:
         KeyboardInterrupt: the user wants to stop; likewise.
     """
     place = request.place
+    with exclusive(place) as program:
+        generations.check_link(place, adopt=request.adopt)
+        with generations.locked(place):
+            check_kind(place, are_images=False)
+            removed = generations.clear_unfinished(place)
+            return _build_locked(request, system, listen, program, removed)
+
+
+@contextlib.contextmanager
+def exclusive(place: Place) -> Iterator[str]:
+    """Give the path of uv, and make faults of what keeps a set-up of a name from its work.
+
+    Raises:
+        FaultError: it cannot be done.
+    """
     program = uv.program()
     if program is None:
         raise FaultError(
             Fault(kind="no-uv", step="prepare", sentence="uv is not here", change="python -m pip install uv")
         )
     try:
-        generations.check_link(place, adopt=request.adopt)
-        with generations.locked(place):
-            removed = generations.clear_unfinished(place)
-            return _build_locked(request, system, listen, program, removed)
+        yield program
     except HeldError as error:
         raise FaultError(
             Fault(kind="held", step="prepare", sentence=str(error), change="wait for it, or --name NAME beside it")
@@ -110,7 +125,19 @@ def build(request: Request, system: System, listen: Listener) -> Report:
         sentence, _, change = str(error).partition("; ")
         raise FaultError(Fault(kind="not-ours", step="prepare", sentence=sentence, change=change)) from error
     except OSError as error:
-        raise FaultError(faults.of_operating_system(error, "prepare")) from error
+        named = error if error.filename else OSError(error.errno, error.strerror, str(place.folder))
+        raise FaultError(faults.of_operating_system(named, "prepare")) from error
+
+
+def check_kind(place: Place, *, are_images: bool) -> None:
+    """Make sure that all generations of a name are of one kind: environments in folders, or images.
+
+    Raises:
+        NotOursError: they are of the other kind.
+    """
+    if any(one.usable and bool(one.image) != are_images for one in generations.listed(place)):
+        there, wanted = ("environments in folders", "an image") if are_images else ("images", "an environment")
+        raise NotOursError(f"the generations of {place.name!r} are {there}; --name NAME for {wanted} beside them")
 
 
 def _build_locked(request: Request, system: System, listen: Listener, program: str, removed: list[int]) -> Report:
@@ -127,13 +154,13 @@ def _build_locked(request: Request, system: System, listen: Listener, program: s
         listen=listen,
     )
     try:
-        _prepare(place, number, plan)
+        prepare(place, number, plan)
         commands = {
             command.step: command
             for command in uv.commands(plan, environment, record, program, _prompt(place), request.places)
         }
         locked_by = _make_and_lock(work, commands, request, record / uv.LOCK)
-        written = _start_writing_back(place.folder)
+        written = start_writing_back(place.folder)
         carry_out(commands["check"], work)
         with clock.step("verify"):
             _make_keras_default(environment, plan)
@@ -150,7 +177,7 @@ def _build_locked(request: Request, system: System, listen: Listener, program: s
             generation=number,
             path=str(environment),
             lock=str(record / uv.LOCK),
-            packages=_packages(record / uv.LOCK),
+            packages=packages(record / uv.LOCK),
             locked_by=locked_by,
             steps=clock.steps,
             verified=verified,
@@ -160,11 +187,11 @@ def _build_locked(request: Request, system: System, listen: Listener, program: s
         )
         with clock.step("keep"):
             written.join()
-            _keep(place, number, report)
+            keep(place, number, report)
         with clock.step("swap"):
             generations.swap(place, number)
     except BaseException:
-        if generations.state_of(place, number) is None or not _in_use(place, number):
+        if generations.state_of(place, number) is None or not in_use(place, number):
             generations.remove(place, number)
         raise
     if plan.kernel:
@@ -175,7 +202,8 @@ def _build_locked(request: Request, system: System, listen: Listener, program: s
     return report
 
 
-def _in_use(place: Place, number: int) -> bool:
+def in_use(place: Place, number: int) -> bool:
+    """Tell whether a generation is the one in use."""
     return any(one.current for one in generations.listed(place) if one.number == number)
 
 
@@ -183,7 +211,8 @@ def _prompt(place: Place) -> str:
     return place.directory.resolve().name if place.name == generations.DEFAULT_NAME else place.name
 
 
-def _prepare(place: Place, number: int, plan: Plan) -> None:
+def prepare(place: Place, number: int, plan: Plan) -> None:
+    """Write what is known of a generation before it is built."""
     record = place.record(number)
     generations.write_state(place, number, State(state="building", made=time.time()))
     (record / "plan.json").write_bytes(msgspec.json.format(msgspec.json.encode(plan)))
@@ -191,38 +220,55 @@ def _prepare(place: Place, number: int, plan: Plan) -> None:
 
 
 def _make_and_lock(work: Work, commands: dict[str, Command], request: Request, lock: Path) -> str:
-    """Make the environment and fill it, from a lock that is there or from one that is solved; say which.
+    """Make the environment and fill it; say where the lock comes from.
 
     A lock of an earlier generation whose files are not to be had any more is solved anew.
     """
     carry_out(commands["environment"], work)
-    digest = locks.inputs(request.plan, request.places, work.variables)
-    earlier = None if request.upgrade or request.plan.lock else locks.reusable(request.place, digest)
-    if request.plan.lock:
-        lock.write_bytes(Path(request.plan.lock).read_bytes())
-        carry_out(commands["install"], work)
-        return f"stack {request.plan.stack}"
-    if earlier is not None:
-        number, content = earlier
-        lock.write_bytes(content)
+    origin = take_lock(work, request, lock)
+    if origin.startswith("generation"):
         with contextlib.suppress(FaultError):
             carry_out(commands["install"], work)
-            return f"generation {number}"
+            return origin
         lock.unlink()
-    carry_out(commands["solve"], work)
-    locks.sign(lock, digest)
+        origin = ""
+    if not origin:
+        origin = solve(commands["solve"], work, request, lock)
     carry_out(commands["install"], work)
+    return origin
+
+
+def take_lock(work: Work, request: Request, lock: Path) -> str:
+    """Write the lock that is there already, and say whose it is; empty where it must be solved."""
+    plan = request.plan
+    if plan.lock:
+        lock.write_bytes(Path(plan.lock).read_bytes())
+        return f"stack {plan.stack}"
+    digest = locks.inputs(plan, request.places, work.variables)
+    earlier = None if request.upgrade else locks.reusable(request.place, digest)
+    if earlier is None:
+        return ""
+    number, content = earlier
+    lock.write_bytes(content)
+    return f"generation {number}"
+
+
+def solve(command: Command, work: Work, request: Request, lock: Path) -> str:
+    """Solve, and write on the lock what it was made from."""
+    carry_out(command, work)
+    locks.sign(lock, locks.inputs(request.plan, request.places, work.variables))
     return "solved"
 
 
-def _start_writing_back(folder: Path) -> threading.Thread:
+def start_writing_back(folder: Path) -> threading.Thread:
     """Let what was installed reach the disk while it is proved."""
     thread = threading.Thread(target=generations.write_back, args=(folder,), daemon=True)
     thread.start()
     return thread
 
 
-def _packages(lock: Path) -> int:
+def packages(lock: Path) -> int:
+    """Return how many packages a lock holds."""
     return sum(1 for line in lock.read_text("utf-8").splitlines() if re.match(r"[A-Za-z0-9]", line))
 
 
@@ -237,7 +283,7 @@ def _make_keras_default(environment: Path, plan: Plan) -> None:
     (folders[0] / "envcheck_defaults.pth").write_text(f"import os; {settings}\n", "utf-8")
 
 
-def _keep(place: Place, number: int, report: Report) -> None:
+def keep(place: Place, number: int, report: Report, image: str = "") -> None:
     """Write the report, let everything reach the disk, and only then call the generation ready."""
     (place.record(number) / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     generations.write_back(place.folder)
@@ -249,6 +295,7 @@ def _keep(place: Place, number: int, report: Report) -> None:
             made=time.time(),
             frameworks={one.framework: one.version for one in report.verified},
             python=report.plan.python.series,
+            image=image,
         ),
     )
 

@@ -6,6 +6,8 @@
     .envs/NAME/lock            held while a set-up is at work
     .venv                      link to .envs/venv/current, for the name `venv`
 
+Where a generation is an image, `gen-3` is the folder that it was built from.
+
 A generation counts only when its state.json says `ready`, which is written last, after everything else has reached the
 disk.  What else is there was left by a set-up that was killed, and the next one clears it away.
 """
@@ -51,6 +53,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
         made: when, seconds since 1970; 0 where it is not known.
         frameworks: framework → version.
         python: version of its interpreter.
+        image: the image that it is, such as `myproject:gen-3`; empty = an environment in a folder.
     """
 
     number: int
@@ -60,6 +63,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     made: float = 0.0
     frameworks: dict[str, str] = {}
     python: str = ""
+    image: str = ""
 
     @property
     def usable(self) -> bool:
@@ -74,7 +78,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     made: float = 0.0
     frameworks: dict[str, str] = {}
     python: str = ""
-    kernel: str = ""
+    image: str = ""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -129,6 +133,7 @@ def listed(place: Place) -> list[Generation]:
                 made=state.made if state else 0.0,
                 frameworks=state.frameworks if state else {},
                 python=state.python if state else "",
+                image=state.image if state else "",
             )
         )
     return found

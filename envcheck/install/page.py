@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 import time
 
+from envcheck.install import image
 from envcheck.install.build import Report
 from envcheck.install.faults import Fault
 from envcheck.install.generations import ADOPTED, Generation, Place
@@ -59,8 +61,6 @@ def _builds(refused: Refused) -> str:
 
 def commands_page(commands: list[Command], variables: dict[str, str]) -> str:
     """Return the exact commands, with the variables that they get; passwords are masked."""
-    import shlex  # noqa: PLC0415
-
     lines = []
     for one in commands:
         first = f"{shlex.join(one.cached)} ||\n    " if one.cached else ""
@@ -85,12 +85,23 @@ def fault_page(fault: Fault, kept: str, *, width: int) -> str:
     return _clean("\n".join([*_why_not(fault.sentence, fault.change, width), *said, kept]))
 
 
-def kept_sentence(place: Place, generations: list[Generation]) -> str:
-    """Return what is in use after a set-up that did not come to its end."""
+def kept_sentence(place: Place, generations: list[Generation], *, stays: bool = False) -> str:
+    """Return what is in use after a set-up that did not come to its end.
+
+    Args:
+        place: of which name.
+        generations: what is there.
+        stays: whether the folder of an image stays, so that it can be built later.
+    """
     current = next((one for one in generations if one.current), None)
-    if current is None:
-        return "nothing was changed, nothing is left behind"
-    return f"generation {current.number} is in use as before: {place.link}"
+    if current is not None:
+        return f"generation {current.number} is in use as before: {_place_of(current, place)}"
+    return "the next set-up writes that folder anew" if stays else "nothing was changed, nothing is left behind"
+
+
+def _place_of(generation: Generation, place: Place) -> str:
+    """Return what the user starts or activates."""
+    return f"{generation.image.rpartition(':')[0]}:current" if generation.image else str(place.link)
 
 
 def report_page(report: Report, *, width: int) -> str:
@@ -113,7 +124,11 @@ def report_page(report: Report, *, width: int) -> str:
         lines.append(f"cleared away what an interrupted set-up had left: generation {_numbers(report.removed)}")
     if report.kernel:
         lines.append(f"Jupyter kernel: {report.kernel}")
-    lines.append(f"{report.environment} is ready: source {report.environment}/bin/activate")
+    start = f"source {report.environment}/bin/activate"
+    if report.image:
+        gpus = "--gpus all " if image.target(report.plan) == "cuda" else ""
+        start = f"docker run --rm --interactive --tty {gpus}{report.environment} python"
+    lines.append(f"{report.environment} is ready: {start}")
     return _clean("\n".join(_wrapped(line, width) for line in lines))
 
 
@@ -140,7 +155,8 @@ def _generation_line(one: Generation) -> str:
         return f"{mark} {one.number}  unfinished; the next set-up clears it away"
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.made))
     frameworks = ", ".join(f"{name} {version}" for name, version in one.frameworks.items())
-    return f"{mark} {one.number}  {made}  Python {one.python}  {frameworks}"
+    named = f"  {one.image}" if one.image else ""
+    return f"{mark} {one.number}  {made}  Python {one.python}  {frameworks}{named}"
 
 
 def _numbers(numbers: list[int]) -> str:

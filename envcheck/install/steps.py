@@ -27,6 +27,14 @@ SAYS = {
 }
 
 
+SAID = (
+    r"\s*(?:#\d+ (?:\d+\.\d+ )?)?"
+    r"(Resolved \d+ packages?|Downloading .+|Building .+|Prepared \d+ packages?|Installed .+"
+    r"|Collecting .+|Installing collected packages|\[[\w -]+\d+/\d+\] \w+|exporting layers)"
+)
+"""Lines of uv, pip and BuildKit (which puts its step's number before them) that say how far they are."""
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One step that was done.
 
@@ -138,9 +146,7 @@ def _fault(command: Command, ended: child.Ended, work: Work) -> Fault:
 
 def _hear(step: str, line: str, listen: Listener) -> None:
     """Hand on what an installer says where it says how far it is."""
-    found = re.match(
-        r"\s*(Resolved \d+ packages?|Downloading .+|Building .+|Prepared \d+ packages?|Installed .+)", line
-    )
+    found = re.match(SAID, line)
     if found:
         text = found[1].strip()
         listen(step, text[:1].lower() + text[1:])

@@ -151,10 +151,7 @@ def commands(
         places: who makes the environment.
     """
     interpreter = str(interpreter_of(environment, places))
-    every_index = [
-        f"--index={url}" for url in dict.fromkeys(wanted.index for wanted in plan.requirements if wanted.index)
-    ]
-    together = [*every_index, "--index-strategy=unsafe-best-match"] if every_index else []
+    together = every_index(plan)
     make: tuple[str, ...] = (uv, "venv", "--no-project", "--python", plan.python.path or plan.python.series)
     make = (*make, "--prompt", prompt, str(environment))
     if places.conda:
@@ -173,6 +170,12 @@ def commands(
         install(uv, interpreter, (*together, *("--requirement", str(record / LOCK)), *beside_lock(plan)), places),
         Command(step="check", argv=(uv, "pip", "check", "--python", interpreter)),
     ]
+
+
+def every_index(plan: Plan) -> list[str]:
+    """Return the options that let every index of a plan answer for every package."""
+    found = [f"--index={url}" for url in dict.fromkeys(wanted.index for wanted in plan.requirements if wanted.index)]
+    return [*found, "--index-strategy=unsafe-best-match"] if found else []
 
 
 def install(uv: str, interpreter: str, what: tuple[str, ...], places: Places) -> Command:

@@ -73,6 +73,15 @@ def _framework(choice: Choice, interpreter: Path, *, train: bool, listen: Callab
         return _imported(choice, interpreter)
     listen(f"training in {title}")
     result = training.train(choice.framework, TRAINING, str(interpreter), lambda _, event: _tell(title, event, listen))
+    return trained(choice, result)
+
+
+def trained(choice: Choice, result: SmokeResult) -> Verified:
+    """Return what a training showed of a framework.
+
+    Raises:
+        FaultError: it did not pass, or not in the planned version, or not on the planned device.
+    """
     if result.status is not SmokeStatus.PASSED:
         raise FaultError(_not_training(result))
     _check_version(choice, result.framework_version)
@@ -94,7 +103,17 @@ def _tell(title: str, event: dict[str, object], listen: Callable[[str], None]) -
 
 
 def _imported(choice: Choice, interpreter: Path) -> Verified:
-    ended = child.run([str(interpreter), "-c", QUESTION, choice.framework], {}, lambda _: None, IMPORT_SECONDS)
+    return imported(
+        choice, child.run([str(interpreter), "-c", QUESTION, choice.framework], {}, lambda _: None, IMPORT_SECONDS)
+    )
+
+
+def imported(choice: Choice, ended: child.Ended) -> Verified:
+    """Return what `QUESTION` showed of a framework.
+
+    Raises:
+        FaultError: it cannot be imported, or not in the planned version.
+    """
     title = TITLES[choice.framework]
     lines = ended.output.splitlines()
     if not ended.good:

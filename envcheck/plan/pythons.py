@@ -32,7 +32,7 @@ def pythons_for(wish: Wish, machine: Machine) -> list[tuple[str, InstalledPython
             if series not in installed
             and series.endswith("t") == free_threaded
             and parse_version(series.rstrip("t")) >= OLDEST_DOWNLOAD
-            and _series_allowed(wish.python, series)
+            and series_allowed(wish.python, series)
         ]
     return found
 
@@ -43,7 +43,7 @@ def _allowed(specifier: str, version: str) -> bool:
     return specifier_set(specifier).contains(version.rstrip("t"), prereleases=True)
 
 
-def _series_allowed(specifier: str, series: str) -> bool:
+def series_allowed(specifier: str, series: str) -> bool:
     """Tell whether some release of a series is allowed: the first, or a late one."""
     if specifier.endswith("t"):
         return series == specifier
