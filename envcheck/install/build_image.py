@@ -48,22 +48,23 @@ def build_image(request: Request, made: Image, system: System, listen: Listener)
     with build.exclusive(place) as program, generations.locked(place):
         build.check_kind(place, are_images=True)
         removed = generations.clear_unfinished(place)
-        _forget(made, removed)
+        _forget(made, place, removed)
         number = generations.next_number(place)
         try:
             return _build(request, made, system, listen, program, number, removed)
         except BaseException as error:
             kept = isinstance(error, FaultError) and error.fault.kind in UNBUILT
             if not kept and not build.in_use(place, number):
-                _forget(made, [number])
+                _forget(made, place, [number])
                 generations.remove(place, number)
             raise
 
 
-def _forget(made: Image, numbers: list[int]) -> None:
-    """Remove images of generations that do not count; a daemon that does not answer has none of them running."""
+def _forget(made: Image, place: Place, numbers: list[int]) -> None:
+    """Remove images of generations that do not count, as far as they are this project's and the daemon answers."""
     for number in numbers:
-        docker.ask(made.docker, "image", "rm", made.tag(number), seconds=docker.REMOVAL_SECONDS)
+        if docker.owner(made.docker, made.tag(number)) == image.owner(place):
+            docker.ask(made.docker, "image", "rm", made.tag(number), seconds=docker.REMOVAL_SECONDS)
 
 
 def _build(
@@ -92,7 +93,7 @@ def _build(
     command = image.build(plan, made, place, number, request.places)
     try:
         check_daemon(made.docker, plan)
-        _check_owner(made, place)
+        _check_owner(made, place, number)
         _build_with_docker(command, work)
     except FaultError as error:
         raise FaultError(_with_folder(error.fault, command, str(folder))) from error
@@ -136,22 +137,23 @@ def _write_pip_configuration(request: Request, number: int) -> None:
         path.write_text(text, "utf-8")
 
 
-def _check_owner(made: Image, place: Place) -> None:
-    """Make sure that the name of the images is not taken by another project.
+def _check_owner(made: Image, place: Place, number: int) -> None:
+    """Make sure that no name of the images is taken by another project.
 
     Raises:
-        FaultError: it is.
+        FaultError: one is.
     """
-    found = docker.owner(made.docker, made.current)
-    if found is not None and found != image.owner(place):
-        raise FaultError(
-            Fault(
-                kind="not-ours",
-                step="image",
-                sentence=f"there is an image {made.current} that is not of this project",
-                change="--name NAME calls this one otherwise",
+    for name in (made.current, made.tag(number)):
+        found = docker.owner(made.docker, name)
+        if found is not None and found != image.owner(place):
+            raise FaultError(
+                Fault(
+                    kind="not-ours",
+                    step="image",
+                    sentence=f"there is an image {name} that is not of this project",
+                    change="--name NAME calls this one otherwise",
+                )
             )
-        )
 
 
 def _build_with_docker(command: uv.Command, work: Work) -> None:
