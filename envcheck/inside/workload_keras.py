@@ -132,7 +132,7 @@ def _trained(names):
 def initialise(names, arrays):
     """Put the initial parameters into it."""
     with state["base"].on_device():
-        for name, variable, array in zip(names, _trained(names), arrays):
+        for name, variable, array in zip(names, _trained(names), arrays):  # noqa: B905 - Python 3.6
             if tuple(variable.shape) != array.shape:
                 raise AssertionError("%s has the shape %s, %s was expected" % (name, variable.shape, array.shape))
             variable.assign(array)
@@ -188,10 +188,11 @@ def _batches(part, orders, place):
         return generate()
     tensorflow = state["base"].state["tensorflow"]
     types = {name: array.dtype for name, array in inputs.items()}, target.dtype
-    shapes = (
-        {name: (size,) + array.shape[1:] for name, array in inputs.items()},
-        (size,) + target.shape[1:],
-    )
+
+    def shape_of(array):
+        return (size, *array.shape[1:])
+
+    shapes = {name: shape_of(array) for name, array in inputs.items()}, shape_of(target)
     # Input pipelines belong to the CPU, whatever device trains.
     with tensorflow.device("/CPU:0"):
         data = tensorflow.data.Dataset.from_generator(generate, output_types=types, output_shapes=shapes)
@@ -243,7 +244,7 @@ def train_batch(inputs, target):
 
 def evaluate(part):
     """Return the mean loss."""
-    import numpy
+    import numpy as np
 
     total, count = 0.0, len(part["target"])
     batch = state["size"].get("evaluation_batch", state["settings"]["evaluation_batch"])
@@ -253,7 +254,7 @@ def evaluate(part):
             losses = state["module"].loss(
                 state["keras"], _tensor(part["target"][start : start + batch]), _tensor(outputs)
             )
-        total += float(numpy.sum(_array(losses).astype(numpy.float64)))
+        total += float(np.sum(_array(losses).astype(np.float64)))
     return total / max(count, 1)
 
 
@@ -270,16 +271,16 @@ def _array(tensor):
 
 
 def _as_float32(outputs):
-    import numpy
+    import numpy as np
 
-    outputs = numpy.asarray(outputs)
-    return outputs if outputs.dtype.kind in "iub" else outputs.astype(numpy.float32)
+    outputs = np.asarray(outputs)
+    return outputs if outputs.dtype.kind in "iub" else outputs.astype(np.float32)
 
 
 def predict(inputs):
     """Return the network's outputs for a batch."""
     with state["base"].on_device():
-        if state["settings"]["size"] == "quick":
+        if state["settings"]["size"] == "quick" and not state["size"].get("calls_often"):
             # Tracing takes longer than so few batches do.
             return _as_float32(_array(state["network"](_tensors(inputs), training=False)))
         return _as_float32(state["network"].predict_on_batch(inputs))

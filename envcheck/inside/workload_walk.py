@@ -8,11 +8,12 @@ written as JSON, one object a line; each event carries the name of its workload.
     NAME_data.py    TITLE, PROVES       what it is, and what it proves that the others do not
                     METRIC, HIGHER_IS_BETTER
                     SIZES = {"quick": {...}, "standard": {...}, "full": {...}}, each with samples, test_samples, epochs,
-                        batch_size, learning_rate, bar (of the metric; None: the loss must fall, no more) and what the
-                        workload needs beside; such a dict is the `size` of all functions
+                        batch_size, learning_rate, bar (of the metric; None: the loss must fall, no more), calls_often
+                        (optional: `predict` and `examine` call the network dozens of times) and what the workload
+                        needs beside; such a dict is the `size` of all functions
                     prepare(path, size, seed) -> {"train": part, "validation": part, "test": part}, a part is
-                        {"inputs": {name: array}, "target": array, ...}, first axis: the sample; where real data (a path)
-                        changes the network, "size": {...} holds what is to be put into `size`
+                        {"inputs": {name: array}, "target": array, ...}, first axis: the sample; where real data (a
+                        path) changes the network, "size": {...} holds what is to be put into `size`
                     recognises(path) -> whether real data is of its kind (optional: without it none is)
                     parameters(size) -> [(name, shape, kind)] of all that is trained, in Keras's layout, named as there
                         (LAYER/kernel), or else in the order of Keras's trainable_weights; kind: glorot,
@@ -38,8 +39,8 @@ written as JSON, one object a line; each event carries the name of its workload.
                     inner(keras, network) -> keras.Model with a dict of outputs (optional)
                     custom_objects(keras) -> {name: class} (optional): what a saved model needs to be loaded
 
-Every framework gets the same numbers: data, split, initial parameters and batches are drawn by NumPy. Batches are always
-full; what is left of an epoch is dropped, so that shapes stay the same and compilers compile once.
+Every framework gets the same numbers: data, split, initial parameters and batches are drawn by NumPy. Batches are
+always full; what is left of an epoch is dropped, so that shapes stay the same and compilers compile once.
 """
 
 import contextlib
@@ -391,16 +392,18 @@ def _put(engine, numpy, listed, arrays):
 
 def _call(engine, size, settings):
     """Return the function that runs the network on a batch, of whatever length."""
-    import numpy
+    import numpy as np
 
     batch = size.get("evaluation_batch", settings["evaluation_batch"])
 
     def call(inputs):
         count = len(next(iter(inputs.values())))
-        outputs = []
-        for start in range(0, count, batch):
-            outputs.append(engine.predict({key: values[start : start + batch] for key, values in inputs.items()}))
-        return numpy.concatenate(outputs)
+        return np.concatenate(
+            [
+                engine.predict({key: values[start : start + batch] for key, values in inputs.items()})
+                for start in range(0, count, batch)
+            ]
+        )
 
     return call
 
