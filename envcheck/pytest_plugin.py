@@ -100,17 +100,23 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check the form of every requirement, and note whether one of them needs a framework to be imported."""
+    if hasattr(config, "workerinput"):
+        # pytest-xdist breaks where collection ends early in a worker; there the test itself fails.
+        return
     environment = config.stash[_ENVIRONMENT]
     for item in items:
-        for text in required_by(item):
-            environment.asked.add(text)
+        environment.asked.update(required_by(item))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose requirement does not hold, or fail it."""
     environment = item.config.stash[_ENVIRONMENT]
-    for text in required_by(item):
+    try:
+        required = required_by(item)
+    except pytest.UsageError as error:
+        pytest.fail(str(error), pytrace=False)
+    for text in required:
         reason = environment.why_not(text)
         if reason is None:
             continue
