@@ -39,7 +39,8 @@ window.jupyterapp.commands.execute(name, settings).then(() => done(), problem =>
 """
 
 CONNECTED = """
-const kernel = window.jupyterapp?.shell?.currentWidget?.context?.sessionContext?.session?.kernel;
+const context = window.jupyterapp?.shell?.currentWidget?.context;
+const kernel = context?.path === arguments[0] ? context.sessionContext.session?.kernel : null;
 return Boolean(kernel && kernel.connectionStatus === 'connected' && kernel.status === 'idle');
 """
 
@@ -127,9 +128,9 @@ def started(folder: pathlib.Path, variables: dict[str, str]) -> Iterator[Lab]:
 
 def answers(lab: Lab) -> bool:
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", lab.port, timeout=2)
-        connection.request("GET", f"/api/status?token={lab.token}")
-        return connection.getresponse().status == http.HTTPStatus.OK
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", lab.port, timeout=2)) as connection:
+            connection.request("GET", f"/api/status?token={lab.token}")
+            return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False
 
@@ -163,7 +164,7 @@ class Browser:
         """Open a notebook and wait until its kernel is idle."""
         self.driver.get(lab.page_of(notebook))
         until(lambda: self.all(".jp-Notebook .jp-Cell"), READY_SECONDS, "the notebook is shown")
-        until(lambda: self.driver.execute_script(CONNECTED), READY_SECONDS, "the kernel is idle")
+        until(lambda: self.driver.execute_script(CONNECTED, notebook), READY_SECONDS, "the kernel is idle")
 
     def run_all(self) -> None:
         """Begin to run every cell."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+import time
 
 import pytest
 from jupyter_lab import CSS, Browser, Lab, started, until, write_notebook
+from running import left_running, processes_with
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
-PICTURES = pathlib.Path(os.environ.get("ENVCHECK_SCREENSHOTS", ".cache/notebook-screenshots"))
+PICTURES = pathlib.Path(os.environ.get("ENVCHECK_SCREENSHOTS", ".cache/notebook-pictures"))
 
 HOSTILE = '<img src="x" onerror="document.title=1">'
 
@@ -130,7 +132,8 @@ for (const element of [arguments[0], ...arguments[0].querySelectorAll('*')]) {
   if (!own || !element.checkVisibility()) continue;
   const ground = behind(element);
   let opacity = 1;
-  for (let e = element; e && e !== arguments[0].parentElement; e = e.parentElement) opacity *= getComputedStyle(e).opacity;
+  const root = arguments[0].parentElement;
+  for (let e = element; e && e !== root; e = e.parentElement) opacity *= getComputedStyle(e).opacity;
   const text = rgba(getComputedStyle(element).color);
   const seen = over([text[0], text[1], text[2], text[3] * opacity], ground);
   const [light, dark] = [luminance(seen), luminance(ground)].sort((a, b) => b - a);
@@ -141,14 +144,21 @@ return found;
 """
 
 
-def test_an_interrupt_ends_the_examination_and_says_so(lab: Lab, browser: Browser):
-    write_notebook(lab.folder / "interrupt.ipynb", ["%load_ext envcheck", "%envcheck smoke --framework torch", "1 + 1"])
+HANGING = """
+import os, pathlib
+pathlib.Path("hangs/torch").mkdir(parents=True)
+pathlib.Path("hangs/torch/__init__.py").write_text("import time; time.sleep(600)")
+os.environ |= {"PYTHONPATH": "hangs", "ENVCHECK_TEST_MARK": "interrupted-examination"}
+"""
+
+
+def test_an_interrupt_ends_the_examination_with_all_that_it_started(lab: Lab, browser: Browser):
+    write_notebook(lab.folder / "interrupt.ipynb", ["%load_ext envcheck", HANGING, "%envcheck"])
     browser.open(lab, "interrupt.ipynb")
     browser.run_all()
-    until(lambda: "examines" in browser.driver.page_source, 60, "the examination is under way")
+    until(lambda: list(processes_with("interrupted-examination")), 60, "the examination is under way")
+    time.sleep(1)
     browser.command("notebook:interrupt-kernel")
-    until(
-        lambda: "interrupted; nothing is left running" in browser.driver.page_source or browser.all(".envcheck"),
-        60,
-        "the end",
-    )
+    told = "interrupted; nothing is left running"
+    until(lambda: told in browser.driver.page_source, 60, "the interruption is told")
+    assert left_running("interrupted-examination", 5) == []
