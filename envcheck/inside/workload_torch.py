@@ -77,10 +77,7 @@ def _precision():
     state.update(autocast=None, scaler=None, half="")
     if state["settings"]["precision"] != "mixed":
         return
-    if kind == "cuda":
-        wide = torch.cuda.is_bf16_supported()
-    else:
-        wide = kind == "cpu"
+    wide = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu"
     half = torch.bfloat16 if wide else torch.float16
     state["half"] = str(half).replace("torch.", "")
     state["autocast"] = lambda: torch.autocast(kind, dtype=half)

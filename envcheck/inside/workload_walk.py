@@ -246,7 +246,7 @@ def _walk_one(engine, name, settings, reporter, training, load_sibling, numpy):
 
     reporter.begin("preprocess")
     size = dict(data.SIZES[settings["size"]])
-    path = _own_data(data, settings)
+    path = own_data(data, settings)
     parts = data.prepare(path, size, seed)
     size.update(parts.pop("size", {}))
     reporter.send(
@@ -329,7 +329,7 @@ def _walk_one(engine, name, settings, reporter, training, load_sibling, numpy):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _own_data(data, settings):
+def own_data(data, settings):
     """Return the path of real data for this workload; empty where it draws its own."""
     path = settings["data"]
     if not path or (hasattr(data, "recognises") and (settings["alone"] or data.recognises(path))):

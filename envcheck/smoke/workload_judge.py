@@ -25,7 +25,7 @@ LEAST_SECONDS = 5.0
 SAME_START = 1e-4
 """How far two frameworks' losses before the training may lie apart, relative to the smaller.
 
-Data and parameters are bit for bit the same; what differs is the rounding of sums, some 1e-7 for each of the few hundred
+Data and parameters are bit for bit the same; what differs is the rounding of sums, some 1e-7 for each of a few hundred
 operations on the way, and the mean over the samples evens it out.  A layer that is wired otherwise is off by per cents.
 """
 
@@ -86,7 +86,7 @@ def proof_of(name: str, target: Target, choice: Choice, events: Sequence[dict[st
     conditions = _conditions(choice, events, last, shown)
     passed = all(condition.holds for condition in conditions)
     compiled = last.get("compiled", {})
-    findings = [compiler_finding(compiled, target, choice)] if compiled and not compiled["works"] else []
+    findings = [compiler_finding(compiled, target)] if compiled and not compiled["works"] else []
     proof = replace(proof, status=Status.PASSED if passed else Status.FAILED, conditions=conditions, findings=findings)
     return replace(proof, summary=summary_of(proof))
 
@@ -391,8 +391,7 @@ COMPILERS: tuple[tuple[str, str, str], ...] = (
     (r"triton", "package-not-installed", "triton"),
     (r"Python\.h", "missing-system-library", "headers"),
     (
-        r"(no working c\+\+ compiler|invalidcxxcompiler|c\+\+ compiler|g\+\+|clang|cl\.exe|failed to find c compiler"
-        r"|cppcompileerror)",
+        r"no working c\+\+ compiler|invalidcxxcompiler|g\+\+|clang|cl\.exe|failed to find c compiler|cppcompileerror",
         "host-compiler-unsupported",
         "compiler",
     ),
@@ -406,7 +405,7 @@ COMPILERS: tuple[tuple[str, str, str], ...] = (
 """What a compiler's error says → cause, and the key of its cure; the first that is found counts."""
 
 
-def compiler_finding(compiled: dict[str, Any], target: Target, choice: Choice) -> Finding:
+def compiler_finding(compiled: dict[str, Any], target: Target) -> Finding:
     """Return why the framework's compiler does not work, and what cures it."""
     text = f"{compiled['type']}: {compiled['message']}"
     found = next(((cause, cure) for pattern, cause, cure in COMPILERS if re.search(pattern, text, re.IGNORECASE)), None)

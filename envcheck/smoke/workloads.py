@@ -1,4 +1,4 @@
-"""The part `workload`: small members of the families that people train, each walked through six steps in each framework.
+"""The part `workload`: small members of the families that people train, walked through six steps in each framework.
 
 One child a framework walks all of them; where one crashes, hangs or fails, a new child goes on behind it.
 """
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from envcheck.smoke import backends, child, judge, reference, workload_judge
 from envcheck.smoke.backends import Target
 from envcheck.smoke.child import Ending
-from envcheck.smoke.choice import Choice, Listener
+from envcheck.smoke.choice import Choice, Listener, Size
 from envcheck.smoke.proof import Proof
 from envcheck.smoke.result import Settings, Status
 
@@ -36,12 +36,12 @@ ORDER = (
 ENGINES = {"torch": "workload_torch", "tensorflow": "workload_keras", "keras": "workload_keras"}
 """Package → the engine of `envcheck/inside/` that trains in it."""
 
-REFERENCE_SETTINGS: dict[str, dict[str, int]] = {
-    "quick": {"samples": 200, "epochs": 2},
-    "standard": {},
-    "full": {"samples": 5000, "epochs": 12},
+REFERENCE_SETTINGS: dict[Size, Settings] = {
+    "quick": Settings(samples=200, epochs=2),
+    "standard": Settings(),
+    "full": Settings(samples=5000, epochs=12),
 }
-"""What the reference network is told at each size beside its defaults."""
+"""What the reference network is told at each size."""
 
 
 def names() -> list[str]:
@@ -139,7 +139,7 @@ def _told(target: Target, asked: Sequence[str], choice: Choice, seconds: float) 
         "device": choice.device,
         "seed": choice.seed,
         "data": choice.data and os.path.abspath(choice.data),  # noqa: PTH100 - a text goes to the child
-        "alone": len(choice.workloads) == 1 and "all" not in choice.workloads,
+        "alone": _alone(choice),
         "precision": choice.precision,
         "compiled": choice.compiled,
         "threads": 0,
@@ -148,8 +148,13 @@ def _told(target: Target, asked: Sequence[str], choice: Choice, seconds: float) 
     }
 
 
+def _alone(choice: Choice) -> bool:
+    """Tell whether one workload was asked for, which the data is then for."""
+    return len(choice.workloads) == 1 and "all" not in choice.workloads
+
+
 def _reference_settings(choice: Choice) -> dict[str, int]:
-    settings = Settings(**REFERENCE_SETTINGS[choice.size])
+    settings = REFERENCE_SETTINGS[choice.size]
     return {"samples": settings.samples, "epochs": settings.epochs, "batch_size": settings.batch_size}
 
 
@@ -163,10 +168,11 @@ def _proof(name: str, target: Target, choice: Choice, events: Sequence[dict[str,
 def _reference_proof(target: Target, choice: Choice, events: Sequence[dict[str, Any]], ending: Ending) -> Proof:
     """Return the reference network's proof: its own judge reads what its own steps told."""
     own = [event for event in events if event["event"] != "end" or event.get("workload")]
-    settings = Settings(
-        **REFERENCE_SETTINGS[choice.size],
+    settings = replace(
+        REFERENCE_SETTINGS[choice.size],
         device=choice.device,
         seed=choice.seed,
+        data=choice.data if _alone(choice) else "",
         timeout_seconds=choice.timeout_seconds,
     )
     if any(event["event"] == "workload-end" for event in own):

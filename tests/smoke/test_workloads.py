@@ -6,8 +6,10 @@ import ast
 import importlib.util
 import math
 import os
+import struct
 import sys
-from pathlib import Path
+import tarfile
+import zlib
 
 import pytest
 
@@ -421,7 +423,6 @@ def test_a_compiler_that_does_not_work_is_a_finding_with_its_cause_and_its_cure(
     finding = workload_judge.compiler_finding(
         {"type": kind, "message": message},
         backends.Target(name="torch", package="torch"),
-        Choice(interpreter=sys.executable),
     )
     assert finding.cause == cause
     assert any(cure in " ".join([remedy.action, *remedy.commands]) for remedy in finding.remedies)
@@ -478,3 +479,163 @@ def test_native_code_that_hangs_with_the_interpreter_in_its_hand_is_a_timeout_to
     failure = workload_judge.failure_of("python", events, ending)
     assert (failure.kind, failure.step) == ("timeout", "train")
     assert "native code" in failure.reason
+
+
+# Real data.
+
+
+def png(path, pixels):
+    """Write a PNG of unsigned bytes (height, width, 3), as RFC 2083 has it."""
+    height, width = pixels.shape[:2]
+
+    def chunk(kind, content):
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    rows = b"".join(b"\x00" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of images in ImageNet's layout: red ones and blue ones, of unequal sizes."""
+    random = np.random.RandomState(0)
+    for part, count in (("train", 60), ("val", 20)):
+        for channel, name in enumerate(("n01440764", "n02102040")):
+            folder = tmp_path / "imagenet" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.randint(0, 60, (40 + number, 50, 3)).astype(np.uint8)
+                pixels[:, :, 2 * channel] += 180
+                png(folder / f"{name}_{number}.PNG", pixels)
+    return tmp_path / "imagenet"
+
+
+def test_a_folder_of_images_in_imagenets_layout_is_read_and_trained_with(images, interpreter_with):
+    python = interpreter_with("tensorflow")
+    (proof,) = proofs_of(python, "tensorflow", "residual", data=str(images))
+    assert proof.status is Status.PASSED, proof.summary
+    assert proof.settings["data"] == str(images)
+    assert proof.settings["samples"] == 120
+    assert proof.matrices[0].rows == ["n01440764", "n02102040"]
+
+
+def reader_of_images():
+    reader = load_sibling("workloads/read_images")
+    size = {"samples": 100, "test_samples": 20, "batch_size": 16}
+    return reader, size
+
+
+def test_images_are_cut_to_their_middle_and_averaged(images, monkeypatch):
+    reader, size = reader_of_images()
+    monkeypatch.setattr(reader, "_decoder", lambda: lambda content: np.full((40, 60, 3), len(content) % 2 * 255.0))
+    parts = reader.prepare(str(images), size, 0, 32)
+    assert parts["size"]["classes"] == 2
+    assert parts["train"]["inputs"]["images"].shape == (80, 32, 32, 3)
+    assert set(np.unique(parts["train"]["inputs"]["images"])) <= {-1.0, 1.0}
+    ramp = np.tile(np.arange(64, dtype=np.float32)[None, :, None], (64, 1, 3)) * 2
+    small = reader._small(ramp, 32)
+    assert np.allclose((small[0, :, 0] + 1) * 127.5, np.arange(32) * 4 + 1, atol=1e-3)
+    assert reader._small(np.zeros((8, 8, 3), np.float32), 32).shape == (32, 32, 3)
+
+
+def test_a_damaged_image_is_named(images, interpreter_with):
+    damaged = sorted((images / "train" / "n02102040").iterdir())[7]
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    (proof,) = proofs_of(interpreter_with("tensorflow"), "tensorflow", "residual", data=str(images))
+    assert proof.status is Status.UNUSABLE_DATA
+    assert str(damaged) in proof.summary
+
+
+def test_without_a_decoder_one_line_says_what_to_install(images, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    reader, size = reader_of_images()
+    with pytest.raises(reader.DataError, match="install Pillow"):
+        reader.prepare(str(images), size, 0, 32)
+
+
+@pytest.mark.parametrize("spoil", ["no_classes", "one_class", "too_few"])
+def test_a_folder_without_enough_classes_or_images_is_said_to_be_so(tmp_path, spoil):
+    reader, size = reader_of_images()
+    for name in {"no_classes": [], "one_class": ["a"], "too_few": ["a", "b"]}[spoil]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"")
+    with pytest.raises(reader.DataError, match=str(tmp_path)):
+        reader.prepare(str(tmp_path), size, 0, 32)
+
+
+PRAISING = "A great film.<br /><br />I loved it, truly great!"
+BLAMING = "A dull film. I didn't like it."
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    root = tmp_path / "aclImdb"
+    for part in ("train", "test"):
+        for kind, rating, text in (("pos", 9, PRAISING), ("neg", 2, BLAMING)):
+            folder = root / part / kind
+            folder.mkdir(parents=True)
+            for number in range(60 if part == "train" else 20):
+                (folder / f"{number}_{rating}.txt").write_text(f"{text} {part} {number}")
+    (root / "train" / "unsup").mkdir()
+    (root / "train" / "unsup" / "0_0.txt").write_text("Who knows.")
+    return root
+
+
+@pytest.fixture
+def archive(reviews, tmp_path):
+    path = tmp_path / "aclImdb_v1.tar.gz"
+    with tarfile.open(path, "w:gz") as file:
+        file.add(reviews, "aclImdb")
+    return path
+
+
+def test_the_imdb_archive_and_its_folder_hold_the_same_reviews(reviews, archive):
+    reader = load_sibling("workloads/read_reviews")
+    assert reader.recognises(str(archive))
+    assert reader.recognises(str(reviews.parent))
+    (words, labels), (test, _) = from_folder = reader.read(str(reviews), 100, 30, 0)
+    assert (len(words), len(test)) == (100, 30)
+    assert "br" not in words[0]
+    praise = words[list(labels).index(1)]
+    assert praise[:4] == ["a", "great", "film", "."]
+    assert "didn't" in words[list(labels).index(0)]
+    for mine, theirs in zip(from_folder, reader.read(str(archive), 100, 30, 0), strict=True):
+        assert mine[0] == theirs[0]
+        assert np.array_equal(mine[1], theirs[1])
+
+
+def test_the_text_classifier_learns_the_reviews_of_the_imdb_archive(archive, interpreter_with):
+    (proof,) = proofs_of(interpreter_with("torch"), "torch", "text-classifier", data=str(archive))
+    assert proof.status is Status.PASSED, proof.summary
+    assert proof.settings["samples"] == 120
+
+
+def test_damaged_reviews_are_named(reviews, archive):
+    reader = load_sibling("workloads/read_reviews")
+    cut = archive.with_name("cut.tar.gz")
+    cut.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    with pytest.raises(reader.DataError, match=r"cut\.tar\.gz: is damaged"):
+        reader.read(str(cut), 100, 30, 0)
+    (reviews / "train" / "pos" / "7_9.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(reader.DataError, match=r"7_9\.txt: is no text in UTF-8"):
+        reader.read(str(reviews), 100, 30, 0)
+    (reviews / "train" / "pos" / "7_9.txt").rename(reviews / "train" / "pos" / "7_2.txt")
+    with pytest.raises(reader.DataError, match=r"7_2\.txt: a rating of 2 does not belong in pos"):
+        reader.read(str(reviews), 100, 30, 0)
+    with pytest.raises(reader.DataError, match="has no train/pos"):
+        reader.read(str(reviews / "test"), 100, 30, 0)
+
+
+def test_data_goes_to_the_workload_that_reads_it_and_the_others_draw_their_own(archive, tmp_path):
+    walk = load_sibling("workload_walk")
+    several = {"data": str(archive), "alone": False}
+    assert walk.own_data(data_of("text-classifier"), several) == str(archive)
+    assert walk.own_data(data_of("residual"), several) == ""
+    assert walk.own_data(data_of("recurrent"), several) == ""
+    with pytest.raises(walk.DataError, match="draws its own data"):
+        walk.own_data(data_of("recurrent"), {"data": str(tmp_path), "alone": True})

@@ -52,7 +52,7 @@ def prepare(path, size, seed, side):
     listed = _classes(folder)
     names = list(listed)
     if len(names) < 2:
-        raise DataError("%s: has %d folders with images in them (.JPEG, .png), two classes are needed" % (folder, len(names)))
+        raise DataError("%s: has %d folders with images (.JPEG, .png) in them, two are needed" % (folder, len(names)))
     if len(names) > MOST_CLASSES:
         raise DataError("%s: has %d folders with images in them, %d are the most" % (folder, len(names), MOST_CLASSES))
     random = np.random.RandomState(seed)

@@ -1,7 +1,7 @@
 """The IMDB reviews (Maas and others, 2011): the archive aclImdb_v1.tar.gz, or the folder that it unpacks to.
 
-Their layout: train/pos/123_9.txt, train/neg/456_2.txt, and test likewise; the number behind the line is the rating, 7 and
-more is praise, 4 and less is blame. `train/unsup` has no opinions and is passed over.
+Their layout: train/pos/123_9.txt, train/neg/456_2.txt, and test likewise; the number behind the line is the rating, 7
+and more is praise, 4 and less is blame. `train/unsup` has no opinions and is passed over.
 """
 
 import os

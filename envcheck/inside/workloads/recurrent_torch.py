@@ -16,7 +16,7 @@ def build(torch, size):
             self.head = nn.Linear(width, data.CLASSES)
             # torch adds two biases where one does; Keras has one.
             nn.init.zeros_(self.lstm.bias_hh_l0)
-            self.lstm.bias_hh_l0.requires_grad_(False)
+            self.lstm.bias_hh_l0.requires_grad = False
 
         def forward(self, symbols):
             states, _ = self.lstm(self.embedding(symbols))

@@ -1,7 +1,7 @@
 """Residual network in PyTorch; see workload_walk.py."""
 
 data = None  # residual_data, put in by workload_walk.py
-# As in Keras, with a tenth of each new batch in the moving statistics (its default: a hundredth), for trainings are short.
+# As in Keras; a tenth of each new batch goes into the moving statistics (its default: a hundredth), as ours are short.
 EPSILON, MOMENTUM = 1e-3, 0.1
 
 

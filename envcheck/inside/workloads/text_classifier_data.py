@@ -1,4 +1,4 @@
-"""Text classifier: reviews from a grammar in which order and negation matter, or the IMDB reviews; see workload_walk.py.
+"""Text classifier: reviews from a grammar in which order and negation matter, or those of IMDB; see workload_walk.py.
 
 A review says two things, and one of them counts: `A , but B` and `although A , B` mean B, `A , though B` means A. Each
 thing is praised or blamed, in words of praise or in denied words of blame. So the same words in another order are
@@ -56,9 +56,9 @@ SIZES = {
     },
 }
 
-THINGS = "plot story acting music ending script camera cast dialogue scenery humour pace".split()
-PRAISE = "good great superb moving clever lovely".split()
-BLAME = "bad awful dull poor clumsy boring".split()
+THINGS = ("plot", "story", "acting", "music", "ending", "script", "camera", "cast", "dialogue", "humour", "pace")
+PRAISE = ("good", "great", "superb", "moving", "clever", "lovely")
+BLAME = ("bad", "awful", "dull", "poor", "clumsy", "boring")
 DENIALS = ("not", "never", "hardly")
 DEGREES = ("", "very", "really", "quite")
 OPENINGS = (
@@ -111,7 +111,7 @@ def recognises(path):
 
 
 def prepare(path, size, seed):
-    """Return the three parts: words (samples, length) by number, padded behind, their places, and whether they praise."""
+    """Return the three parts: words (samples, length) by number, padded behind, their places, and who praises."""
     validating, testing = size["samples"] // 5, size["test_samples"]
     extra = {}
     if path:
@@ -132,7 +132,7 @@ def prepare(path, size, seed):
         test, test_labels = reviews[:testing], labels[:testing]
         train, labels = reviews[testing:], labels[testing:]
     length = extra.get("length", size["length"])
-    numbers = dict((word, number) for number, word in enumerate(words))
+    numbers = {word: number for number, word in enumerate(words)}
     parts = {
         "train": _part(train[validating:], labels[validating:], numbers, length),
         "validation": _part(train[:validating], labels[:validating], numbers, length),

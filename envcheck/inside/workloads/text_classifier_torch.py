@@ -71,6 +71,7 @@ def loss(torch, outputs, target):
 
 def inner(torch, network, inputs):
     """Return where each word looks in the last layer."""
+    del torch
     padding = inputs["words"] == data.PADDING
     found = network.words(inputs["words"]) + network.places(inputs["places"])
     for layer in network.layers[:-1]:
