@@ -67,7 +67,7 @@ def prove(choice: Choice, listen: Listener) -> list[Proof]:
     """
     system = Live()
     try:
-        machine = _gather(MACHINE, choice, listen, system)
+        machine = _gather(MACHINE, choice, listen, system, time.monotonic() + choice.timeout_seconds)
         found = targets(choice.frameworks, choice.interpreter)
         measured = [_measured(target, choice, listen, system) for target in found]
     finally:
@@ -77,36 +77,41 @@ def prove(choice: Choice, listen: Listener) -> list[Proof]:
 
 def _measured(target: Target, choice: Choice, listen: Listener, system: System) -> Gathered:
     """Measure in one framework; where threads seem too many, look once more with the setting that seems to be best."""
-    gathered = _gather(target, choice, listen, system)
+    until = time.monotonic() + choice.timeout_seconds
+    gathered = _gather(target, choice, listen, system, until)
     if gathered.failure is not None or gathered.device != "cpu":
         return gathered
     if not gathered.swept:
-        gathered = _swept(gathered, target, choice, listen, system)
+        gathered = _swept(gathered, target, choice, listen, system, until)
     suspicion = pace_proofs.suspicion(gathered)
     if suspicion is None:
         return gathered
     # Two further processes: does the cure, typed as it would be printed, do what the sweep promised?
     listen(target.name, {"event": "step", "step": "threads"})
-    again = [_step_with(count, target, choice, listen, system) for count in (None, suspicion.best)]
+    again = [_step_with(count, target, choice, listen, system, until) for count in (None, suspicion.best)]
     return replace(gathered, confirmed=pace_proofs.confirmed(suspicion, *again))
 
 
-def _swept(gathered: Gathered, target: Target, choice: Choice, listen: Listener, system: System) -> Gathered:
+def _swept(
+    gathered: Gathered, target: Target, choice: Choice, listen: Listener, system: System, until: float
+) -> Gathered:
     """Return what was gathered, with a process for each further number of threads: it could not be changed in one."""
     events = list(gathered.events)
     for count in gathered.thread_counts:
         if count != gathered.threads:
-            events += _step_with(count, target, choice, listen, system)
+            events += _step_with(count, target, choice, listen, system, until)
     return replace(gathered, events=events, swept=True)
 
 
 def _step_with(
-    count: int | None, target: Target, choice: Choice, listen: Listener, system: System
+    count: int | None, target: Target, choice: Choice, listen: Listener, system: System, until: float
 ) -> list[dict[str, Any]]:
     """Return what the sweep's kernels measured in a process of their own with so many threads; None: as it is set."""
+    if time.monotonic() >= until:
+        return []
     variables = {} if count is None else dict.fromkeys(THREAD_VARIABLES, str(count))
     more = {"tasks": ["threads"], "sweep": False}
-    found = _gather(target, choice, listen, system, variables=variables, more=more)
+    found = _gather(target, choice, listen, system, until, variables=variables, more=more)
     return [event for event in found.events if event["event"] == "measured"]
 
 
@@ -115,10 +120,21 @@ def _gather(
     choice: Choice,
     listen: Listener,
     system: System,
+    until: float,
     variables: dict[str, str] | None = None,
     more: dict[str, Any] | None = None,
 ) -> Gathered:
-    """Run children until every task was tried: one that ends a child is named, and a new child does the rest."""
+    """Run children until every task was tried: one that ends a child is named, and a new child does the rest.
+
+    Args:
+        target: the framework, or `MACHINE`.
+        choice: what was asked for.
+        listen: called with each event.
+        system: the machine.
+        until: when the time is up, on the monotonic clock.
+        variables: environment variables to set beside the present ones.
+        more: settings of the child that differ from the usual ones.
+    """
     script = SCRIPTS.get(target.package, "pace_machine")
     told = {**_told(choice, system), "package": target.package, **(more or {})}
     variables = {**target.variables, **(variables or {})}
@@ -137,7 +153,7 @@ def _gather(
             if target is not MACHINE:
                 listen(target.name, event)
 
-        left = choice.timeout_seconds - (time.monotonic() - began)
+        left = until - time.monotonic()
         ending = child.run(
             choice.interpreter, script, {**told, "skip": skip}, max(left, 0.1), receive, variables, driver=DRIVER
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -247,7 +248,9 @@ def test_data_that_the_user_has_is_what_the_disk_is_measured_with(tmp_path: Path
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "one.bin").write_bytes(b"x" * (3 << 20))
     target = Target(name="", package="numpy")
-    gathered = pace._gather(target, choice(data=str(tmp_path)), silent, Live(), more={"tasks": ["disk"]})
+    gathered = pace._gather(
+        target, choice(data=str(tmp_path)), silent, Live(), time.monotonic() + 60, more={"tasks": ["disk"]}
+    )
     (event,) = [event for event in gathered.events if event["event"] == "measured"]
     assert (event["bytes"], event["folder"], event["written"]) == (3 << 20, str(tmp_path), False)
     assert [path.name for path in tmp_path.rglob("*")] == ["images", "one.bin"]
