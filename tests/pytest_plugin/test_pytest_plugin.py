@@ -6,16 +6,21 @@ import pathlib
 
 import pytest
 
+import envcheck.render.terminal  # noqa: F401 - a run inside this one forgets what it imports first
 from envcheck import pytest_plugin, recording
+from envcheck.check import all_checks
 from envcheck.doctor import Examined, examine
 from envcheck.probe import all_probes
 
 pytest_plugins = ["pytester"]
 
+all_checks()
 MACHINES = pathlib.Path(__file__).parent.parent / "machines"
 WITH_GPU = MACHINES / "vm-h200.json"
 WITHOUT_GPU = MACHINES / "laptop-conda-without-gpu.json"
 
+QUIET = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:timeout"]
+"""Plug-ins that cost time in each run and have no part in it."""
 TESTS = """
 import pytest
 
@@ -44,7 +49,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist", "-rsfE", *arguments)
+    return pytester.runpytest_inprocess(*QUIET, "-p", "no:xdist", "-rsfE", *arguments)
 
 
 def test_a_test_whose_requirement_holds_runs(pytester: pytest.Pytester, on: list[str]) -> None:
@@ -202,7 +207,7 @@ def test_a_run_that_does_not_ask_for_it_imports_nothing_of_it(pytester: pytest.P
             assert ours == ["envcheck", "envcheck.pytest_plugin"]
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:xdist", "-q")
+    result = pytester.runpytest_subprocess(*QUIET, "-p", "no:xdist", "-q")
     result.assert_outcomes(passed=1)
 
 
@@ -230,7 +235,7 @@ def test_workers_share_one_examination(option: list[str], pytester: pytest.Pytes
     log = pytester.path / "log"
     pytester.makeconftest(CONFTEST.format(log=str(log), machine=str(WITHOUT_GPU)))
     pytester.makepyfile(MANY)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2", "-rs", *option)
+    result = pytester.runpytest_subprocess(*QUIET, "-n2", "-rs", *option)
     result.assert_outcomes(skipped=6)
     assert log.read_text().splitlines() == ["examined"]
     result.stdout.re_match_lines([r"SKIPPED \[.*requires gpus>=1: .+"])
@@ -238,7 +243,7 @@ def test_workers_share_one_examination(option: list[str], pytester: pytest.Pytes
 
 def test_a_wrong_requirement_is_named_under_workers_too(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_a='import pytest\n@pytest.mark.requires("gpu")\ndef test_it(): pass\n')
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2")
+    result = pytester.runpytest_subprocess(*QUIET, "-n2")
     assert result.ret != 0
     result.stdout.fnmatch_lines(["*test_a.py::test_it: @pytest.mark.requires: 'gpu' is no requirement*"])
 
