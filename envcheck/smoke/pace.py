@@ -44,8 +44,8 @@ Source: McCalpin, STREAM, "How are the arrays sized?"."""
 MEMORY_SHARE = 16
 """At most this part of the free memory goes into one array."""
 
-TASK_SECONDS = {"quick": 20.0, "standard": 60.0, "full": 240.0}
-"""What takes longer hangs: a task is meant to take a few seconds, on a machine that others use many times as much."""
+TASK_SECONDS = {"quick": 60.0, "standard": 120.0, "full": 400.0}
+"""What takes longer hangs: a task is meant to take a twentieth of it, on a machine that others use ten times as much."""
 
 LOAD_SECONDS = {"quick": 3.0, "standard": 6.0, "full": 20.0}
 """How long a GPU is kept busy while its clocks are read."""

@@ -310,6 +310,7 @@ def _proof(name: str, gathered: Gathered, peaks: dict[str, tuple[float, str]], c
     described = {"kernels": _kernels, "threads": _threads, "loader": _loader}[name](gathered, sampled, peaks)
     measures, curves, charts, findings, said = described
     untried = [f"{task} was not tried: the time was up" for task in missing if task not in failures]
+    seconds = _task_seconds(gathered, tasks)
     failing = [finding for task in failures for finding in _failure_findings(task, failures[task], gathered)]
     broken = bool(failures) or (bool(missing) and not sampled)
     return Proof(
@@ -323,8 +324,8 @@ def _proof(name: str, gathered: Gathered, peaks: dict[str, tuple[float, str]], c
         settings=_settings(choice),
         framework_version=str(gathered.last("framework").get("version", "")),
         device=gathered.device,
-        seconds=round(gathered.seconds, 3),
-        step_seconds=_task_seconds(gathered, tasks),
+        seconds=round(sum(seconds.values()), 3),
+        step_seconds=seconds,
         peak_memory_bytes=gathered.last("memory").get("peak_bytes"),
         device_peak_bytes=gathered.last("memory").get("device_peak_bytes"),
         measures=[*measures, *_unavailable(gathered, tasks), *noise_measures(sampled)],
