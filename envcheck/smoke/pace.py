@@ -45,7 +45,7 @@ MEMORY_SHARE = 16
 """At most this part of the free memory goes into one array."""
 
 TASK_SECONDS = {"quick": 60.0, "standard": 120.0, "full": 400.0}
-"""What takes longer hangs: a task is meant to take a twentieth of it, on a machine that others use ten times as much."""
+"""What takes longer hangs: a task is meant to take a twentieth of it, and on a crowded machine takes ten times that."""
 
 LOAD_SECONDS = {"quick": 3.0, "standard": 6.0, "full": 20.0}
 """How long a GPU is kept busy while its clocks are read."""

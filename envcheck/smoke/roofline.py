@@ -14,7 +14,10 @@ from xml.sax.saxutils import escape
 import msgspec
 
 WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 200, 40, 56
+LEFT, RIGHT, TOP, BOTTOM = 90, 200, 40, 56
+LETTER = 6.5
+"""Width of a letter of a label, about."""
+
 LABEL_GAP = 15.0
 """Least distance between the base lines of two labels."""
 
@@ -73,7 +76,8 @@ def svg(title: str, roofs: Sequence[Roof], points: Sequence[Point]) -> str:
     for number, point in enumerate(points):
         x, y = scale.x(point.intensity), scale.y(point.gigaflops)
         parts.append(_mark(SHAPES[number % len(SHAPES)], x, y))
-        labels.append((x + 9, y + 4, f"{point.label}, {_number(point.gigaflops)}"))
+        # Below the mark: the roof that it comes close to is above it.
+        labels.append((x + 8, y + 15, f"{point.label}, {_number(point.gigaflops)}"))
     parts += [f'<text x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>' for x, y, text in _apart(labels)]
     return "".join([*parts, "</svg>"])
 
@@ -152,22 +156,24 @@ def _roof_label(scale: _Scale, roof: Roof) -> tuple[float, float, str]:
     if roof.gigabytes:
         start = max(scale.leftmost, scale.lowest / roof.gigabytes)
         text = f"{roof.label}, {_number(roof.gigabytes)} GB/s{kind}"
-        return scale.x(start) + 6, scale.y(start * roof.gigabytes) - 14, text
+        # To the left of the line, where nothing can be: it ends where the line passes.
+        along = start * (min(scale.rightmost, scale.highest / roof.gigabytes) / start) ** 0.55
+        return scale.x(along) - 10 - LETTER * len(text), scale.y(along * roof.gigabytes) - 4, text
     height = roof.gigaflops or scale.highest
     return WIDTH - RIGHT + 6, scale.y(height) + 4, f"{roof.label}, {_number(height)}{kind}"
 
 
 def _apart(labels: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
-    """Return labels moved up where they would lie on one another; a letter is taken to be 6.5 wide."""
+    """Return labels moved down where they would lie on one another, and into the picture."""
     placed: list[tuple[float, float, str]] = []
-    for x, y, text in sorted(labels, key=lambda label: -label[1]):
-        x = min(x, WIDTH - 6.5 * len(text) - 4)  # noqa: PLW2901 - moved into the picture
+    for x, y, text in sorted(labels, key=lambda label: label[1]):
+        x = max(min(x, WIDTH - LETTER * len(text) - 4), 4.0)  # noqa: PLW2901 - moved into the picture
         while any(
-            abs(y - other_y) < LABEL_GAP and x < other_x + 6.5 * len(other) and other_x < x + 6.5 * len(text)
+            abs(y - other_y) < LABEL_GAP and x < other_x + LETTER * len(other) and other_x < x + LETTER * len(text)
             for other_x, other_y, other in placed
         ):
-            y -= 3.0  # noqa: PLW2901 - moved up
-        placed.append((max(x, 4.0), y, text))
+            y += 3.0  # noqa: PLW2901 - moved down
+        placed.append((x, y, text))
     return placed
 
 
