@@ -72,7 +72,8 @@ def choose(system: System, option: str | None = None) -> Interpreter:
     if option:
         return _from_option(system, option)
     virtual_environment = system.getenv("VIRTUAL_ENV")
-    if virtual_environment:
+    # pre-commit activates the environment that it made for envcheck itself.
+    if virtual_environment and not system.getenv("PRE_COMMIT"):
         return Interpreter(
             program_of(system, virtual_environment),
             "VIRTUAL_ENV is set: an active environment",

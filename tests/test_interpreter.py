@@ -30,6 +30,7 @@ ANSWERS = {"working_directory": "/project", "own_interpreter": "/own/python"}
         (None, {}, PYTHONS, "/project/.venv/bin/python", ".venv"),
         (None, {}, {}, "/own/python", "own interpreter"),
         (None, {"VIRTUAL_ENV": "/gone"}, {}, "/gone/bin/python", "VIRTUAL_ENV"),
+        (None, {"VIRTUAL_ENV": "/hook", "PRE_COMMIT": "1"}, PYTHONS, "/project/.venv/bin/python", ".venv"),
         ("python3.12", {}, {}, "/usr/bin/python3.12", "--python"),
         ("sub/python", {}, {}, "/project/sub/python", "--python"),
     ],
