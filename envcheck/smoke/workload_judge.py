@@ -75,7 +75,7 @@ def proof_of(name: str, target: Target, choice: Choice, events: Sequence[dict[st
     )
     failure = failure_of(choice.interpreter, events, ending)
     if failure is not None:
-        finding = judge.finding_of(failure, target.package, choice.interpreter)
+        finding = judge.finding_of(failure, target.package, choice.interpreter) or _precision_finding(failure, choice)
         return replace(
             proof,
             status=judge.status_of(failure),
@@ -384,6 +384,33 @@ def _number(value: float | None) -> str:
 
 def _exponent(value: float | None) -> str:
     return "what is not finite" if value is None else f"{value:.1e}"
+
+
+NO_PRIMITIVE = "could not create a primitive"
+"""How oneDNN says that it has no code for an operation in these numbers on this processor."""
+
+
+def _precision_finding(failure: Failure, choice: Choice) -> Finding | None:
+    """Return why mixed precision does not work on this processor, where that is what happened."""
+    if choice.precision != "mixed" or NO_PRIMITIVE not in failure.message:
+        return None
+    return Finding(
+        check="smoke",
+        cause="cpu-instructions-missing",
+        severity=Severity.ERROR,
+        confidence=Confidence.LIKELY,
+        title="oneDNN cannot compute an operation of this network in bfloat16 on this processor",
+        detail="In bfloat16 some of its operations need AVX-512, recurrent layers among them; in float32 they do not.",
+        evidence=[Evidence(failure.message, f"envcheck smoke, step {failure.step}")],
+        remedies=[
+            Remedy(action="Train this network in float32: leave mixed precision (autocast) off", safe=True),
+            Remedy(
+                action="Or compute it without oneDNN: run the training inside "
+                "`with torch.backends.mkldnn.flags(enabled=False):`",
+                safe=True,
+            ),
+        ],
+    )
 
 
 COMPILERS: tuple[tuple[str, str, str], ...] = (

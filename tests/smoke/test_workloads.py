@@ -441,6 +441,19 @@ def test_without_a_compiler_it_trains_all_the_same_and_says_what_is_missing(monk
     assert {"validate", "test"} <= set(proof.step_seconds)
 
 
+def test_mixed_precision_that_the_processor_cannot_compute_is_a_finding(monkeypatch, spoiled, interpreter_with):
+    spoil = (
+        "def forward(*_, **__):\n"
+        "    raise RuntimeError('could not create a primitive descriptor for the LSTM forward propagation primitive')\n"
+        "real.nn.LSTM.forward = forward"
+    )
+    planted(spoiled, monkeypatch, spoil)
+    (proof,) = proofs_of(interpreter_with("torch"), "torch", "recurrent", precision="mixed")
+    (finding,) = proof.findings
+    assert finding.cause == "cpu-instructions-missing"
+    assert "float32" in finding.remedies[0].action
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize(("framework", "package"), [("torch", "torch"), ("tensorflow", "tensorflow")])
 def test_compiled_workloads_compute_what_others_do(interpreter_with, framework, package):
@@ -453,6 +466,8 @@ def test_compiled_workloads_compute_what_others_do(interpreter_with, framework, 
 def test_workloads_train_in_mixed_precision(interpreter_with, framework):
     python = interpreter_with(framework.rpartition("-")[2])
     for proof in proofs_of(python, framework, *NAMES, precision="mixed", timeout_seconds=400.0):
+        if [finding.cause for finding in proof.findings] == ["cpu-instructions-missing"]:
+            continue  # oneDNN has no recurrent layers in bfloat16 for a processor without AVX-512
         assert proof.status is Status.PASSED, f"{proof.name}: {proof.summary}"
         assert proof.dtype == "bfloat16"
 
