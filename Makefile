@@ -9,7 +9,7 @@ STACKS := tf-cpu torch-cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test notebook smoke lint install docs machines score bench tables refresh clean
+.PHONY: help run test notebook hooks smoke lint install docs machines score bench tables refresh clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -33,6 +33,9 @@ notebook: .cache/notebook/.stamp  ## the report in a real JupyterLab in a real b
 	      chromium chromium-driver fonts-dejavu-core >/dev/null || echo "NO BROWSER: apt-get has no chromium" >&2; \
 	  fi; fi
 	.cache/notebook/bin/python -m pytest -m browser tests/jupyter $(ARGS)
+
+hooks: .cache/hooks/.stamp  ## pre-commit's hooks and the GitHub Action, installed and run for real
+	.cache/hooks/bin/python -m pytest -m hooks --timeout 900 tests/editors $(ARGS)
 
 lint: $(STAMPS)/lint  ## ruff, mypy --strict, import-linter, docs current
 	$(BIN)/ruff check .
@@ -86,6 +89,12 @@ $(STAMPS)/test: $(STAMPS)/package
 
 $(STAMPS)/lint: $(STAMPS)/test
 	$(BIN)/python -m pip install --config-settings editable_mode=compat --editable '.[test,lint]'
+	@touch $@
+
+.cache/hooks/.stamp: pyproject.toml $(STAMPS)/package
+	@rm -rf .cache/hooks
+	$(BIN)/uv venv --quiet --python $(BIN)/python .cache/hooks
+	$(BIN)/uv pip install --quiet --python .cache/hooks/bin/python --editable '.[test,hooks]'
 	@touch $@
 
 .cache/notebook/.stamp: pyproject.toml $(STAMPS)/package
