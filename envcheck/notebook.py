@@ -199,5 +199,7 @@ class _Shown:
 
 
 if __name__ == "__main__":
-    # `%run PATH/envcheck/notebook.py`: IPython gives this namespace its `get_ipython`.
-    load_ipython_extension(globals()["get_ipython"]())
+    # `%run PATH/envcheck/notebook.py`, in a notebook whose environment has no envcheck.
+    from IPython import get_ipython
+
+    load_ipython_extension(get_ipython())

@@ -15,7 +15,7 @@ from running import ROOT
 
 import envcheck
 from envcheck import notebook
-from envcheck.facts import Facts, GpuProcess, Gpu, Nvml, Package, Packages
+from envcheck.facts import Facts, Gpu, GpuProcess, Nvml, Package, Packages
 from envcheck.jupyter import inline
 from envcheck.jupyter.running import Kernel, TensorFlowState, TorchState, remarks
 from envcheck.report import Evidence, Finding, Remedy, Report, Severity, Verdict
@@ -223,11 +223,12 @@ def test_the_magic_loads_in_every_python_that_a_kernel_may_have_and_finds_envche
     if series is None:
         pytest.skip("no Python before 3.10 is here")
     code = (
-        "import runpy, sys, json\n"
+        "import runpy, sys, json, types\n"
         "class Shell:\n"
         "    def register_magic_function(self, function, kind, name): self.magic = function\n"
         "shell = Shell()\n"
-        "space = runpy.run_path(sys.argv[1], {'get_ipython': lambda: shell}, '__main__')\n"
+        "sys.modules['IPython'] = types.SimpleNamespace(get_ipython=lambda: shell)\n"
+        "space = runpy.run_path(sys.argv[1], run_name='__main__')\n"
         "print(json.dumps(space['answer'](['explain', 'cpu-only-build'])))\n"
         "assert shell.magic.__name__ == 'run'\n"
     )
