@@ -282,7 +282,7 @@ def bilinear(product, left, right, terms, spread=1.0):
         right: the second one.
         terms: how many products are added up for one number of the result.
         spread: by how much an algorithm that adds and subtracts before it multiplies may be further off; where it is
-            not 1 the error of each number depends on the largest one.
+            not 1 the error of each number depends on the largest one, and on a tensor core its operands round anew.
     """
     rounding = left.rounding
     (a, a_error), (b, b_error) = _as_operand(left), _as_operand(right)
@@ -291,6 +291,8 @@ def bilinear(product, left, right, terms, spread=1.0):
     if spread != 1.0:
         magnitude = spread * np.max(magnitude)
     errors = [rounding.growth(terms) * magnitude]
+    if spread != 1.0 and rounding.chops:
+        errors.append(max(rounding.unit, rounding.operand_unit) * magnitude)
     if a_error.any():
         errors.append(rounding.carried(product, a_error, b_size + b_error))
     if b_error.any():

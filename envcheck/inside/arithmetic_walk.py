@@ -39,8 +39,8 @@ ONLY_WIDE = ("gradient-descent", "adam")
 
 # What a framework says where it has no kernel for something.
 NOT_AVAILABLE = re.compile(
-    r"not (yet )?(been )?(implement|support|available)|unsupported|no kernel|NotImplemented|Unimplemented"
-    r"|not in the list of allowed values|Could not find device for node|module '.*' has no attribute|unexpected keyword argument",
+    r"not (yet )?(been )?(implement|support|available)|NOT_SUPPORTED|unsupported|no kernel"
+    r"|NotImplemented|Unimplemented|not in the list of allowed values|Could not find device for node|module '.*' has no attribute|unexpected keyword argument",
     re.IGNORECASE,
 )
 
@@ -344,12 +344,8 @@ def _repeated(tools, device, dtype, case, output, expected):
     return right
 
 
-# Formats that a promised one may have been exchanged for, the most exact first.
-LOWER = {
-    "float64": ("float32", "tf32", "bfloat16", "float16"),
-    "float32": ("tf32", "float16", "bfloat16"),
-    "tf32": ("float16", "bfloat16"),
-}
+# Formats that a promised one may have been exchanged for, the most exact first; float16 is as exact as tf32.
+LOWER = {"float64": ("float32", "tf32", "bfloat16"), "float32": ("tf32", "bfloat16"), "tf32": ("bfloat16",)}
 
 
 def _as_exact_as(tools, dtype, case, output, found):

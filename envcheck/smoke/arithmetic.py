@@ -24,10 +24,10 @@ from envcheck.smoke.proof import Proof
 SCRIPTS = {"torch": "arithmetic_torch", "tensorflow": "arithmetic_tensorflow", "keras": "arithmetic_keras"}
 """Package → the script of `envcheck/inside/` that computes in it."""
 
-OPERATION_SHARE, OPERATION_SECONDS = 0.25, 60.0
-"""An operation counts as hung after this part of the time that its framework has, at most after so many seconds.
+OPERATION_SHARES = {"quick": 0.25, "standard": 0.5, "full": 0.5}
+"""Size → the part of its framework's time after which an operation counts as hung.
 
-The slowest takes 5 s on two busy cores.
+The slowest takes 2 s of the 300 s at `quick`, and 20 s at `standard` (Keras on TensorFlow compiles its convolutions).
 """
 
 LEAST_SECONDS = 3.0
@@ -105,7 +105,7 @@ class _Walk(msgspec.Struct):
             "threads": 1 if variables is ONE_THREAD else 0,
             "switches": dict(switch.settings) if switch else {},
             "trains": trains,
-            "operation_seconds": max(min(OPERATION_SHARE * self.choice.timeout_seconds, OPERATION_SECONDS), 1.0),
+            "operation_seconds": max(OPERATION_SHARES[self.choice.size] * self.choice.timeout_seconds, 1.0),
         }
         ending = child.run(
             self.choice.interpreter,

@@ -441,6 +441,8 @@ def _by_variable(what: str, variable: str, value: str, cause: str = "kernel-comp
 
 EVIDENCE_SHOWN = 6
 
+PRECISIONS = {"float32": "float32", "tf32": "the 11 bits of float16 or TF32", "bfloat16": "the 8 bits of bfloat16"}
+
 
 def _finding_of_wrong(proof: Proof, wrong: Sequence[dict[str, Any]], tried: Sequence[Tried]) -> Finding:
     """Return what is to be mended where an operation gave a wrong result."""
@@ -457,7 +459,7 @@ def _finding_of_wrong(proof: Proof, wrong: Sequence[dict[str, Any]], tried: Sequ
     if len(numbers) > len(shown):
         evidence.append(Evidence(f"{len(numbers) - len(shown)} more results are wrong", source))
     if like:
-        evidence.append(Evidence(f"the error is as large as rounding to {like} would make it", source))
+        evidence.append(Evidence(f"the error is as large as rounding to {PRECISIONS[like]} would make it", source))
     if in_vain:
         evidence.append(Evidence(f"it is wrong as well {', '.join(in_vain)}", source))
     other = MEMORY_TEST if proof.device == "cpu" else GPU_TEST

@@ -312,7 +312,7 @@ def test_sums_in_float16_where_float32_was_promised_are_told_from_other_errors(f
     proof = faulty["convolution"]
     assert broken(proof) == ["float32 forward", "float32 gradient"]
     assert proof.findings[0].cause == "precision-lowered"
-    assert any("rounding to float16" in evidence.text for evidence in proof.findings[0].evidence)
+    assert any("rounding to the 11 bits of float16" in evidence.text for evidence in proof.findings[0].evidence)
     assert faulty["linear"].findings[0].cause == "kernel-computes-wrongly"
 
 
