@@ -6,11 +6,13 @@ wrongly where the host's GPU works, and suffers from its host where that has non
 
 from __future__ import annotations
 
+import fnmatch
+
 import msgspec
 
 from envcheck.causes import CAUSES
 from envcheck.checks.containers import GPU_CONSEQUENCES
-from envcheck.report import Confidence, Evidence, Finding, Remedy, Report, Severity
+from envcheck.report import Confidence, Evidence, Finding, Remedy, Report, Severity, Verdict
 
 HOST, IMAGE, START = "host", "image", "start"
 
@@ -60,12 +62,19 @@ SENTENCES = {
     START: "the way in which the container was started is at fault",
 }
 
-GPU_AREAS = {"accelerators", "driver", "gpu", "gpu health", "kernel log", "containers"}
+ON_THE_HOST = "On the host: "
+
+GPU_AREAS = {"accelerators", "driver", "gpu", "gpu health", "kernel log", "containers", "messages"}
 """Areas of checks whose findings on the host keep its GPU from every container."""
 
 
-ABOUT_GPUS = [*GPU_CONSEQUENCES, "container-*"]
+ABOUT_GPUS = [*GPU_CONSEQUENCES, "container-*", "required-gpu-*"]
 """Checks whose findings may have their cause on the host."""
+
+
+def is_about_gpus(report: Report) -> bool:
+    """Tell whether a container lacks something of a GPU, so that its host's state of health matters."""
+    return any(fnmatch.fnmatchcase(finding.check, glob) for finding in report.findings for glob in ABOUT_GPUS)
 
 
 def side_of(cause: str) -> str:
@@ -82,10 +91,16 @@ def judged(report: Report, host: Report) -> Report:
         report: of what the container sees.
         host: of the same machine, seen from outside.
     """
-    findings = [_with_side(finding, host) for finding in report.findings]
+    on_host = {(finding.check, finding.cause) for finding in report.findings if finding.title.startswith(ON_THE_HOST)}
+    findings = [
+        _with_side(finding, host)
+        for finding in report.findings
+        # What the host's own examination says need not be said a second time from inside.
+        if finding.title.startswith(ON_THE_HOST) or (finding.check, finding.cause) not in on_host
+    ]
     first = next((finding for finding in findings if finding.severity is Severity.ERROR and not finding.muted), None)
     summary = report.summary
-    if first and first.at_fault and report.summary == first.title:
+    if first and first.at_fault and report.verdict is Verdict.ERROR:
         summary = f"{SENTENCES[first.at_fault]}: {first.title}"
     return msgspec.structs.replace(report, findings=findings, summary=summary)
 
@@ -135,8 +150,8 @@ def of_the_host(host: Report) -> list[Finding]:
     return [
         msgspec.structs.replace(
             finding,
-            title=f"On the host: {finding.title}",
-            explains=[*finding.explains, *GPU_CONSEQUENCES, "container-was-given-a-gpu", "required-gpu-*"],
+            title=f"{ON_THE_HOST}{finding.title}",
+            explains=[*finding.explains, *ABOUT_GPUS],
         )
         for finding in host.findings
         if finding.severity is not Severity.NOTE and not finding.muted and areas.get(finding.check) in GPU_AREAS

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from envcheck.interpreter import INSIDE
-from envcheck.system import Completed, Reading, Space, Status
+from envcheck.system import GRACE_SECONDS, Completed, Reading, Space, Status
 
 SCRIPT = "container_door"
 
@@ -63,8 +63,9 @@ class Door:
         self._waiting: dict[int, queue.SimpleQueue[Any]] = {}
         self._printed = bytearray()
         self._ended = threading.Event()
-        for work in (self._hear, self._collect):
-            threading.Thread(target=work, daemon=True).start()
+        self._listening = [threading.Thread(target=work, daemon=True) for work in (self._hear, self._collect)]
+        for thread in self._listening:
+            thread.start()
         answer = self._request("scripts", [scripts()], START_SECONDS)
         if not isinstance(answer, dict) or not answer.get("folder"):
             self.close()
@@ -169,6 +170,9 @@ class Door:
     def close(self) -> None:
         """Let the program in the container end, and see that the engine's client does."""
         end(self._process)
+        for thread in self._listening:
+            # What it printed last is the reason, where it could not be started.
+            thread.join(GRACE_SECONDS)
 
 
 SILENT = "the container does not answer"

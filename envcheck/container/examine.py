@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import secrets
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from envcheck.check import Check
 from envcheck.container import blame, engine
 from envcheck.container.door import ClosedError, Door
 from envcheck.container.shell import Shell
-from envcheck.doctor import Examined, diagnose, examine
+from envcheck.doctor import diagnose, examine
 from envcheck.facts import Message, Messages
 from envcheck.intent import Intent
 from envcheck.interpreter import choose
@@ -85,7 +84,7 @@ def examine_container(wish: Wish, probes: Sequence[Probe], checks: Sequence[Chec
     try:
         chosen = engine.find(live)
         target = engine.target(live, chosen, wish.name)
-        host = diagnose(*_seen(live, probes), checks, Intent())
+        host = examined_host(live, probes, checks)
         opened = enter(live, chosen, target, options_for(wish, chosen, target, host))
         declared = configuration.read(opened.system, wish.required, wish.mute)
         asked = [probe for probe in probes if opened.python or probe.name not in NEED_PYTHON]
@@ -95,22 +94,23 @@ def examine_container(wish: Wish, probes: Sequence[Probe], checks: Sequence[Chec
         if opened:
             opened.system.close()
         live.close()
-    facts = examined.facts
     if opened.messages:
-        found = [*opened.messages, *((facts.messages.found or []) if facts.messages else [])]
-        facts = msgspec.structs.replace(facts, messages=Messages(found=found))
+        # What the engine said on starting is about its host.
+        facts = msgspec.structs.replace(host.facts, messages=Messages(found=opened.messages))
+        host = diagnose(facts, host.probes, checks, Intent())
     options = {"container": wish.name, "kind": target.kind, "engine": chosen.name, "quick": wish.quick}
-    report = diagnose(facts, examined.probes, checks, declared, options)
-    if any(fnmatch.fnmatchcase(finding.check, glob) for finding in report.findings for glob in blame.ABOUT_GPUS):
-        report = diagnose(facts, examined.probes, checks, declared, options, blame.of_the_host(host))
+    report = diagnose(examined.facts, examined.probes, checks, declared, options)
+    if opened.messages or blame.is_about_gpus(report):
+        known = blame.of_the_host(host)
+        report = diagnose(examined.facts, examined.probes, checks, declared, options, known)
     return blame.judged(report, host)
 
 
-def _seen(live: System, probes: Sequence[Probe]) -> tuple[Any, Any]:
-    """Return what is to be known of the host: its GPUs, driver and engines; nobody's Python environment."""
+def examined_host(live: System, probes: Sequence[Probe], checks: Sequence[Check]) -> Report:
+    """Return the report on the host: its GPUs, driver and engines; nobody's Python environment."""
     asked = [probe for probe in probes if probe.name not in NEED_PYTHON - {"nvml"}]
-    examined: Examined = examine(live, choose(live), asked, quick=True)
-    return examined.facts, examined.probes
+    examined = examine(live, choose(live), asked, quick=True)
+    return diagnose(examined.facts, examined.probes, checks, Intent())
 
 
 def options_for(wish: Wish, chosen: engine.Engine, target: engine.Target, host: Report) -> list[str]:
@@ -127,7 +127,7 @@ def options_for(wish: Wish, chosen: engine.Engine, target: engine.Target, host: 
 def enter(live: System, chosen: engine.Engine, target: engine.Target, options: list[str]) -> Opened:
     """Open a door into a container, or into a new one of an image.
 
-    Where an image cannot be started with its options, it is started without, and what the engine said is evidence.
+    Where an image cannot be started with a GPU, it is started without, and what the engine said is evidence.
 
     Raises:
         EngineError: nothing can be started in there.
@@ -141,10 +141,27 @@ def enter(live: System, chosen: engine.Engine, target: engine.Target, options: l
         if not options or not messages:
             raise engine.EngineError(why_closed(live, chosen, target, printed)) from error
     try:
-        opened = _enter(chosen, target, [])
+        opened = _enter(chosen, target, without_gpus(options))
     except ClosedError as error:
         raise engine.EngineError(why_closed(live, chosen, target, str(error))) from error
     return msgspec.structs.replace(opened, messages=messages)
+
+
+GPU_OPTIONS = ("--gpus", "--device", "--runtime")
+"""Options of `run` that ask for a GPU; each has a value."""
+
+
+def without_gpus(options: list[str]) -> list[str]:
+    """Return options of `run` without those that ask for a GPU."""
+    kept: list[str] = []
+    asked = False
+    for option in options:
+        name, _, value = option.partition("=")
+        if asked or name in GPU_OPTIONS:
+            asked = name in GPU_OPTIONS and not value and not asked
+            continue
+        kept.append(option)
+    return kept
 
 
 def causes_in(printed: str) -> list[Message]:

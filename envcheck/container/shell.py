@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from envcheck.container.door import ANSWER_SECONDS, START_SECONDS, ClosedError, end
-from envcheck.system import READ_LIMIT, Completed, Live, Reading, Space, Status
+from envcheck.system import GRACE_SECONDS, READ_LIMIT, Completed, Live, Reading, Space, Status
 
 ABSENT, DENIED, BROKEN = 44, 45, 43
 """Exit statuses of the snippets below: what is asked about is not there, may not be read, is a link to nothing."""
@@ -53,8 +53,9 @@ class Shell:
             stderr=subprocess.PIPE,
             start_new_session=os.name == "posix",
         )
-        for work in (self._hear, self._collect):
-            threading.Thread(target=work, daemon=True).start()
+        self._listening = [threading.Thread(target=work, daemon=True) for work in (self._hear, self._collect)]
+        for thread in self._listening:
+            thread.start()
         code, _ = self._do("true", START_SECONDS)
         if code != 0:
             self.close()
@@ -205,6 +206,9 @@ class Shell:
         """Let the shell end, and see that the engine's client does."""
         self._live.close()
         end(self._process)
+        for thread in self._listening:
+            # What it printed last is the reason, where it could not be started.
+            thread.join(GRACE_SECONDS)
 
 
 QUESTIONS: dict[str, tuple[str, Any]] = {
