@@ -139,6 +139,60 @@ def _remove(folder: pathlib.Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+class Podman:
+    """Podman, run by a user of the tests' own who is not root."""
+
+    USER = "envcheck-test"
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+
+    def run(self, *args: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run it; on failure with `check`, show what it printed."""
+        done = subprocess.run(
+            [
+                *("/usr/sbin/runuser", "-u", self.USER, "--", "/usr/bin/podman"),
+                *("--root", str(self.folder / "storage"), "--runroot", str(self.folder / "state")),
+                *args,
+            ],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(self.folder),
+                "XDG_RUNTIME_DIR": str(self.folder),
+                "CONTAINERS_CONF": str(self.folder / "containers.conf"),
+            },
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, f"podman {' '.join(args)}\n{done.stderr[-3000:]}"
+        return done
+
+
+@contextlib.contextmanager
+def podman() -> Iterator[Podman]:
+    """Make the user and a folder for Podman's storage; take both away at the end."""
+    if subprocess.run(["/usr/bin/id", Podman.USER], capture_output=True, check=False).returncode:
+        subprocess.run(["/usr/sbin/useradd", "--create-home", Podman.USER], check=True)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="envcheck-podman-", dir="/var/tmp"))
+    # runc, for crun refuses a kernel with both versions of control groups; limits, for a sandbox may not raise them.
+    (folder / "containers.conf").write_text(
+        '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\nnetns = "none"\n'
+        '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n'
+    )
+    shutil.chown(folder, Podman.USER, Podman.USER)
+    started = Podman(folder)
+    try:
+        yield started
+    finally:
+        started.run("system", "reset", "--force")
+        _remove(folder)
+        subprocess.run(["/usr/sbin/userdel", "--remove", Podman.USER], capture_output=True, check=False)
+
+
 def base_archive() -> pathlib.Path:
     """Return the root folder of Debian 12 with Python, made from Debian's packages once, as an archive."""
     archive = CACHE / "bookworm.tar"

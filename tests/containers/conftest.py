@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,38 +104,10 @@ def gpu(nvidia: pathlib.Path) -> Any:
 
 
 @pytest.fixture
-def podman() -> Iterator[Any]:
+def podman() -> Iterator[engines.Podman]:
     """Podman as a user who is not root, with storage in a folder of its own."""
-    user = "envcheck-test"
-    if subprocess.run(["/usr/bin/id", user], capture_output=True, check=False).returncode:
-        subprocess.run(["/usr/sbin/useradd", "--create-home", user], check=True)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="envcheck-podman-", dir="/var/tmp"))
-    # runc, for crun refuses a kernel with both versions of control groups; limits, for a sandbox may not raise them.
-    (folder / "containers.conf").write_text(
-        '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\nnetns = "none"\n'
-        '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n'
-    )
-    shutil.chown(folder, user, user)
-    settings = {"CONTAINERS_CONF": str(folder / "containers.conf"), "XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)}
-    storage = ["--root", str(folder / "storage"), "--runroot", str(folder / "state")]
-
-    def run(*args: str, check: bool = False) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            ["/usr/sbin/runuser", "-u", user, "--", "/usr/bin/podman", *storage, *args],
-            env={"PATH": os.environ["PATH"], **settings},
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if check:
-            assert done.returncode == 0, f"podman {' '.join(args)}\n{done.stderr[-3000:]}"
-        return done
-
-    if run("info").returncode:
-        pytest.skip(f"podman does not run without root here: {run('info').stderr[-500:]}")
-    yield run
-    run("system", "reset", "--force")
-    shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run(["/usr/sbin/userdel", "--remove", user], capture_output=True, check=False)
+    with engines.podman() as started:
+        said = started.run("info")
+        if said.returncode:
+            pytest.skip(f"podman does not run without root here: {said.stderr[-500:]}")
+        yield started

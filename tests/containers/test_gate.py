@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import subprocess
 import time
 from typing import Any
 
@@ -231,18 +230,20 @@ def test_nothing_is_left_of_a_gate_that_docker_stops_while_it_examines(
     assert state["State"]["ExitCode"] == 130
 
 
-@pytest.mark.skipif(
-    not pathlib.Path("/usr/bin/podman").exists(), reason="podman is not here; `make containers` installs it"
-)
-def test_podman_runs_the_gate_rootless_too(
-    docker: engines.Docker, torch_image: str, tmp_path: Any, podman: Any
+@pytest.mark.skipif(not pathlib.Path("/usr/bin/podman").exists(), reason="podman is missing; `make containers` gets it")
+def test_podman_runs_the_gate_without_root_too(
+    docker: engines.Docker, torch_image: str, work: pathlib.Path, podman: engines.Podman
 ) -> None:
-    archive = tmp_path / "image.tar"
-    docker.run("save", "--output", str(archive), torch_image, check=True)
+    assert torch_image
+    engines.build(docker, work, "envcheck/gate:test", "torch-cpu", "envcheck")
+    archive = podman.folder / "image.tar"
+    docker.run("save", "--output", str(archive), "envcheck/gate:test", check=True)
     archive.chmod(0o644)
-    podman("load", "--input", str(archive), check=True)
-    done: subprocess.CompletedProcess[str] = podman(
-        "run", "--rm", "--shm-size", "1g", "-e", "ENVCHECK_REQUIRE=gpus>=1", torch_image, "echo", "started"
+    podman.run("load", "--input", str(archive), check=True)
+    done = podman.run(
+        *("run", "--rm", "--shm-size", "1g", "-e", "ENVCHECK_REQUIRE=gpus>=1"),
+        *("--entrypoint", "/opt/envcheck/bin/envcheck", "envcheck/gate:test", "entrypoint", "--", "echo", "started"),
     )
-    assert done.returncode == 78, done.stderr
+    assert (done.returncode, done.stdout) == (78, ""), done.stderr
     assert "container-gpu-not-requested" in done.stderr
+    assert "container: podman" in done.stderr
