@@ -38,11 +38,13 @@ FORMATS = {
 ONLY_WIDE = ("gradient-descent", "adam")
 
 # What a framework says where it has no kernel for something.
-NOT_AVAILABLE = re.compile(
-    r"not (yet )?(been )?(implement|support|available)|NOT_SUPPORTED|unsupported|no kernel"
-    r"|NotImplemented|Unimplemented|not in the list of allowed values|Could not find device for node|module '.*' has no attribute|unexpected keyword argument",
-    re.IGNORECASE,
+REFUSALS = (
+    "not (yet )?(been )?(implement|support|available)",
+    "NotImplemented|Unimplemented|NOT_SUPPORTED|unsupported",
+    "no kernel|Could not find device for node|not in the list of allowed values",
+    "module '.*' has no attribute|unexpected keyword argument",
 )
+NOT_AVAILABLE = re.compile("|".join(REFUSALS), re.IGNORECASE)
 
 REPEATS = 3
 """How often a computation that gave a wrong result is repeated, to see whether it always does."""

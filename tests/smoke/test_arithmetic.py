@@ -12,6 +12,10 @@ import pytest
 from smoke.conftest import SPOILED
 
 from envcheck.smoke import arithmetic
+from envcheck.smoke import arithmetic_judge as judge
+from envcheck.smoke.arithmetic_judge import Attempt
+from envcheck.smoke.backends import Target
+from envcheck.smoke.child import Ending
 from envcheck.smoke.choice import Choice
 from envcheck.smoke.proof import Proof
 from envcheck.smoke.result import Status
@@ -382,6 +386,132 @@ def wrong(*given):
     return right(*given) * (1.0 if os.environ.get("OMP_NUM_THREADS") == "1" else 1.01)
 torch.nn.functional.layer_norm = wrong
 """
+
+
+def attempt(*events: dict[str, Any]) -> Attempt:
+    """What a child reported that came to its end."""
+    begun = [{"event": "devices", "devices": ["cpu"]}, {"event": "framework", "version": "2.0"}]
+    return Attempt(
+        events=[{"at": 0.0, **event} for event in (*begun, *events, {"event": "end"})], ending=Ending(outcome="ok")
+    )
+
+
+def trained(bits: str, weights: str = "same") -> Attempt:
+    events = [
+        {
+            "event": "evaluated",
+            "how": how,
+            "loss": loss,
+            "ratio": abs(loss - 2.0) / 1e-4,
+            "error": abs(loss - 2.0),
+            "allowed": 1e-4,
+            "message": "" if abs(loss - 2.0) <= 1e-4 else "1 of 1 numbers are wrong",
+        }
+        for how, loss in (("in one batch", 2.00001), ("in another order", 2.00002 if bits == "a" else 2.1))
+    ]
+    ended = {"event": "trained", "device": "cpu", "threads": 2, "losses": [2.0], "bits": [bits], "weights": weights}
+    return attempt(*events, ended)
+
+
+TORCH = Target(name="torch", package="torch")
+ASKED = Choice(interpreter="python", frameworks=("torch",), size="quick")
+
+
+def test_two_trainings_that_differ_in_one_bit_are_not_deterministic():
+    same, _ = judge.training_proofs(TORCH, ASKED, {"first": trained("a"), "second": trained("a")})
+    losses, _ = judge.training_proofs(TORCH, ASKED, {"first": trained("a"), "second": trained("b")})
+    weights, _ = judge.training_proofs(TORCH, ASKED, {"first": trained("a"), "second": trained("a", "other")})
+    assert same.status is Status.PASSED
+    assert (losses.status, broken(losses)) == (Status.FAILED, ["same losses"])
+    assert (weights.status, broken(weights)) == (Status.FAILED, ["same weights"])
+    assert weights.findings[0].cause == "hardware-computes-wrongly"
+
+
+def test_a_loss_that_depends_on_the_order_of_the_batch_is_wrong_and_one_that_differs_by_roundoffs_is_not():
+    _, right = judge.training_proofs(TORCH, ASKED, {"first": trained("a"), "second": trained("a")})
+    _, wrong = judge.training_proofs(TORCH, ASKED, {"first": trained("b"), "second": trained("b")})
+    assert right.status is Status.PASSED
+    assert {measure.name: measure.value for measure in right.measures}["same bits each way"] == 0.0
+    assert (wrong.status, broken(wrong)) == (Status.FAILED, ["in another order"])
+
+
+def test_a_time_that_did_not_reach_for_the_second_training_leaves_determinism_unexamined():
+    proof, _ = judge.training_proofs(TORCH, ASKED, {"first": trained("a")})
+    assert proof.status is Status.UNEXAMINED
+    assert "--timeout" in proof.summary
+
+
+def wrong(**more: Any) -> dict[str, Any]:
+    event = {
+        "event": "wrong",
+        "operation": "linear",
+        "device": "cpu",
+        "dtype": "float32",
+        "direction": "forward",
+        "case": "7 × 13 × 129",
+        "output": "result",
+        "kind": "numbers",
+        "index": [1, 2],
+        "found": 1.0,
+        "expected": 2.0,
+        "error": 1.0,
+        "allowed": 1e-6,
+        "message": "1 of 903 numbers are wrong",
+    }
+    return {**event, **more}
+
+
+LINEAR = ({"event": "operation", "name": "linear"}, {"event": "operation-end", "name": "linear", "seconds": 0.1})
+
+
+def test_what_computes_on_the_processor_though_the_gpu_was_asked_for_is_wrong():
+    begun, ended = LINEAR
+    on_gpu = wrong(device="cuda:0", kind="device", message="the result lies on cpu, not on cuda:0")
+    child = attempt(begun, on_gpu, ended)
+    child.events[0]["devices"] = ["cpu", "cuda:0"]
+    proof = next(one for one in judge.proofs_of(TORCH, ASKED, [child], []) if one.name == "linear")
+    assert (proof.device, proof.status, broken(proof)) == ("cuda:0", Status.FAILED, ["float32 forward"])
+    assert "the result lies on cpu, not on cuda:0" in proof.summary
+
+
+def test_a_gpu_that_is_wrong_now_and_then_is_to_be_tested_as_a_gpu():
+    begun, ended = LINEAR
+    child = attempt(begun, wrong(device="cuda:0", right_again=2), ended)
+    child.events[0]["devices"] = ["cuda:0"]
+    proof = next(one for one in judge.proofs_of(TORCH, ASKED, [child], []) if one.name == "linear")
+    assert any("dcgmi" in command for command in proof.findings[0].remedies[0].commands)
+
+
+@pytest.mark.parametrize(
+    ("variables", "machine", "device", "first", "some"),
+    [
+        ({"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}, "x86_64", "cpu", "ONEDNN_DEFAULT_FPMATH_MODE", "MKL_CBWR"),
+        ({}, "x86_64", "cpu", "", "OPENBLAS_CORETYPE"),
+        ({}, "aarch64", "cpu", "", "OPENBLAS_CORETYPE"),
+        ({}, "x86_64", "cuda:0", "", "NVIDIA_TF32_OVERRIDE"),
+    ],
+)
+def test_what_fits_the_machine_is_switched_off_and_what_lowers_the_precision_comes_first(
+    variables, machine, device, first, some
+):
+    switches = judge.suspects(TORCH, [attempt(*LINEAR, wrong(device=device))], variables, machine)
+    assert not first or list(switches[0].variables) == [first]
+    assert any(some in switch.variables for switch in switches)
+    assert ("MKL_CBWR" in {name for switch in switches for name in switch.variables}) is (
+        machine == "x86_64" and device == "cpu"
+    )
+    assert all(switch.commands or switch.settings for switch in switches)
+
+
+def test_a_blas_that_multiplies_wrongly_is_told_and_not_the_frameworks():
+    seen = {
+        "event": "yardstick",
+        **{name: wrong()[name] for name in ("index", "found", "expected", "error", "allowed")},
+    }
+    child = attempt({**seen, "ratio": 1e6, "message": "1 of 15 numbers are wrong"}, *LINEAR)
+    proof = judge.proofs_of(TORCH, ASKED, [child], [])[0]
+    assert (proof.name, proof.framework, proof.status) == ("yardstick", "", Status.FAILED)
+    assert "OPENBLAS_CORETYPE" in proof.findings[0].remedies[0].commands[0]
 
 
 @pytest.mark.smoke
