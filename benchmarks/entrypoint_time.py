@@ -4,7 +4,8 @@
 
 Each row runs the bare command and the gated one alternately (A B A B …) after one warm-up of each; the added time is
 the median over the pairs, the ratio that of the gated start to the bare one. The least added time and the processor's
-time say what other work on the machine hides; `python -c pass` stands beside them as a measure of that. With --image, an image of docker/Dockerfile is started by Docker, with and without its gate.
+time say what other work on the machine hides; `python -c pass` stands beside them as a measure of that. With --image,
+an image of docker/Dockerfile is started by Docker, with and without its gate.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def seconds(command: list[str], variables: dict[str, str]) -> tuple[float, float
 
 
 def compare(bare: list[str], gated: list[str], variables: dict[str, str], runs: int) -> dict[str, float]:
-    """Return medians over pairs of runs: seconds of both, added seconds (also the least, and the processor's), ratio."""
+    """Return medians over pairs of runs: seconds of both, added seconds (the least and the processor's too), ratio."""
     seconds(bare, variables), seconds(gated, variables)
     pairs = [(seconds(bare, variables), seconds(gated, variables)) for _ in range(runs)]
     added = [second[0] - first[0] for first, second in pairs]
