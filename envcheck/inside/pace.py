@@ -370,10 +370,9 @@ def walk(module, settings, descriptor, load_sibling):
 
     Args:
         module: one of the modules that the top of this file describes.
-        settings: package, size, device, seed, data, tasks
-            (names; empty: all), skip (names), threads (0: as they are), sweep (whether to try several numbers of
-            threads), workers (what the data loader is tried with), array_bytes (of the memory test), import_seconds and
-            task_seconds (what takes longer hangs), load_seconds (how long a GPU is kept busy).
+        settings: package, size, device, seed, data, tasks (names; empty: all), skip (names), threads (0: as they are),
+            sweep (whether to try several numbers of threads), workers (what the data loader is tried with), array_bytes
+            (of the memory test), import_seconds and task_seconds (what takes longer hangs), load_seconds (of a GPU).
         descriptor: where events are written.
         load_sibling: function that loads another file of this folder by its name.
     """

@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 import psutil
+from msgspec.structs import replace
 
-from envcheck.facts import KernelLog, KernelMessage, Nvml, Pci
+from envcheck.facts import Gpu, KernelLog, KernelMessage, Nvml, Pci
 from envcheck.probe import Ended
 from envcheck.smoke import child, endurance_proofs, gpu_checks, hung, judge
 from envcheck.smoke.backends import Target, targets
@@ -202,7 +203,16 @@ class _Watch:
                     thread.join(0.1)
 
     def _keep_on(self, load: _Load, left: float) -> None:
-        """Run the child of one device to its end."""
+        """Run the child of one device; should envcheck itself fail at it, that is no success of the load."""
+        try:
+            self._run(load, left)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            reason = f"the load could not be watched: {type(error).__name__}: {error}"
+            failure = Failure(step="load", kind="exception", reason=reason)
+            with self.lock:
+                self.outcomes[load.device] = Outcome(device=load.device, failure=failure, worked=True)
+
+    def _run(self, load: _Load, left: float) -> None:
         events: list[dict[str, Any]] = []
         device = load.device
 
@@ -304,7 +314,7 @@ class _Watch:
                 resident_bytes={
                     device: size for device, number in self.processes.items() if (size := resident(number))
                 },
-                gpus=None if nvml is None else nvml.gpus,
+                gpus=None if nvml is None else [without_strangers(gpu) for gpu in nvml.gpus or []],
                 gpu_state="" if nvml is None else nvml.state or "",
                 **seen,
             )
@@ -349,6 +359,11 @@ def loads_of(nvml: Nvml | None, device: str, visible: str | None) -> list[_Load]
         _Load(f"cuda:{number}", {**order, "CUDA_VISIBLE_DEVICES": name}, spare=number > 0)
         for number, name in enumerate(names)
     ]
+
+
+def without_strangers(gpu: Gpu) -> Gpu:
+    """Return a GPU without what a record need not hold: who else works on it, and its serial number."""
+    return replace(gpu, processes=None, uuid=None)
 
 
 def kernel_log(system: System) -> list[KernelMessage] | None:

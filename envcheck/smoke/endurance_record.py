@@ -210,3 +210,4 @@ class Writer:
         if self.file is not None:
             with contextlib.suppress(OSError):
                 self.file.close()
+            self.file = None

@@ -452,7 +452,10 @@ def _threads(gathered: Gathered, sampled: list[Sampled], peaks: dict[str, tuple[
     for found in sampled:
         if found.threads is not None:
             by_kernel.setdefault(found.name, {})[found.threads] = found
-    measures, curves, said = [], [], []
+    # A backend that does not say how many threads it has is measured as it is.
+    unknown = [found for found in sampled if found.threads is None]
+    measures = [_measure(found, KERNELS[found.name]) for found in unknown]
+    curves, said = [], [f"{KERNELS[found.name]} {_rate(found)}" for found in unknown]
     default = gathered.threads
     for name, points in by_kernel.items():
         counts = sorted(points)

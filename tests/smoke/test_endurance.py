@@ -228,6 +228,18 @@ def test_a_file_that_is_no_record_is_refused_and_left_alone(tmp_path: Path) -> N
     assert path.read_text() == "years of work\n"
 
 
+def test_a_load_that_envcheck_fails_to_watch_is_no_success(
+    stub: Callable[..., Proof], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(endurance._Watch, "_tell_round", broken)
+    proof = stub(minutes=0.01)
+    assert proof.status is Status.FAILED
+    assert "ZeroDivisionError" in proof.summary
+
+
 def test_what_is_unknown_of_a_gpu_takes_no_room_in_the_record() -> None:
     line = encoded(looks([{"temperature_celsius": 60}])[0])
     assert b"null" not in line

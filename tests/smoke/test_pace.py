@@ -106,6 +106,13 @@ def test_threads_that_are_of_no_use_to_a_small_network_alone_accuse_nobody() -> 
     assert values_of(proofs_of(gathered)["threads"])["training step, best number of threads"] == 8
 
 
+def test_a_backend_that_does_not_tell_its_threads_is_measured_as_it_is() -> None:
+    plan = {"event": "plan", "tasks": ["threads"]}
+    step = measured("step", FAST, items=32, unit="samples/s", threads=None)
+    proof = proofs_of(Gathered(framework="keras-jax", events=[plan, step]))["threads"]
+    assert values_of(proof)["training step"] == pytest.approx(32 / 0.0101)
+
+
 def test_a_suspicion_that_the_second_look_does_not_share_is_dropped() -> None:
     suspected = pace_proofs.suspicion(swept(8, 2.0, {2: {"GEMM": FAST}, 8: {"GEMM": SLOW}}))
     assert suspected is not None
