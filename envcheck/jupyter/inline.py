@@ -175,7 +175,8 @@ def _remark(remark: Remark) -> str:
 
 
 def _requirements(report: Report) -> str:
-    return _rows([("required", f"{item.text}: {item.state} ({item.reason})") for item in report.requirements])
+    rows = _rows([("required", f"{item.text}: {item.state} ({item.reason})") for item in report.requirements])
+    return f'<div style="padding-left:13px">{rows}</div>' if rows else ""
 
 
 def _rows(rows: list[tuple[str, str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 
@@ -13,7 +14,7 @@ from envcheck.causes import depth
 from envcheck.facts import Python
 from envcheck.jupyter import names, specifications
 from envcheck.jupyter.examine import Examined
-from envcheck.jupyter.model import SCHEMA_VERSION, JupyterReport, Kernel, frameworks_of
+from envcheck.jupyter.model import SCHEMA_VERSION, JupyterReport, Kernel, frameworks_of, version_of
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity, Verdict
 
 OUTPUT_LINES = 3
@@ -45,7 +46,16 @@ def judge(seen: Examined) -> JupyterReport:
         server=seen.server,
         folders=seen.folders,
         kernels=seen.kernels,
+        magic=_magic(seen) if usable(seen) else "",
     )
+
+
+def _magic(seen: Examined) -> str:
+    """Return what loads `%envcheck` in a notebook: an extension where envcheck is installed, else a script to run."""
+    if version_of(seen.environment.packages, "envcheck-ml"):
+        return "%load_ext envcheck"
+    path = os.path.join(os.path.dirname(envcheck.__file__), "notebook.py")  # noqa: PTH118, PTH120 - a text
+    return f'%run "{path}"' if " " in path else f"%run {path}"
 
 
 def usable(seen: Examined) -> list[Kernel]:
@@ -160,8 +170,7 @@ def _registration(seen: Examined, python: Python) -> Remedy:
 
 
 def _has_ipykernel(seen: Examined) -> bool:
-    packages = seen.environment.packages
-    return any(package.name == "ipykernel" for package in (packages.installed or [] if packages else []))
+    return bool(version_of(seen.environment.packages, "ipykernel"))
 
 
 def _nothing_here(seen: Examined) -> Finding:

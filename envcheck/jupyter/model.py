@@ -208,6 +208,7 @@ class JupyterReport(msgspec.Struct, frozen=True, kw_only=True):
         server: the Jupyter that the user starts; None where there is none.
         folders: where Jupyter looks for kernels, in its order.
         kernels: in the order in which they are found.
+        magic: what loads `%envcheck` in a notebook of the environment under test.
     """
 
     schema_version: int
@@ -220,6 +221,7 @@ class JupyterReport(msgspec.Struct, frozen=True, kw_only=True):
     server: Server | None
     folders: list[Folder]
     kernels: list[Kernel]
+    magic: str = ""
 
 
 def frameworks_of(packages: Packages | None) -> dict[str, str]:

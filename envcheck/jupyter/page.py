@@ -57,6 +57,10 @@ def of_report(
             _row("looks in" if number == 0 else "", f"{folder.path} ({WHERE[folder.kind]})")
             for number, folder in enumerate(report.folders)
         ]
+    if report.magic:
+        lines.append(
+            _row("in a notebook", f"{report.magic}, then %envcheck: this environment's report, in the notebook")
+        )
     if mendable:
         lines += ["", "`envcheck jupyter --fix` mends this, and asks first; `--undo` takes it back."]
     # What `findings` returns is clean already, but for the colours that it was asked for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import shutil
@@ -142,6 +143,23 @@ for (const element of [arguments[0], ...arguments[0].querySelectorAll('*')]) {
 }
 return found;
 """
+
+
+def test_a_notebook_that_is_not_trusted_shows_the_report_too(lab: Lab, notebook: Browser):
+    notebook.command("docmanager:save")
+    saved = until(
+        lambda: "data-verdict" in (lab.folder / "report.ipynb").read_text(), 30, "it is saved"
+    ) and json.loads((lab.folder / "report.ipynb").read_text())
+    # Another text than the one that was signed.
+    saved["cells"][0]["source"] = "# somebody else's"
+    (lab.folder / "foreign.ipynb").write_text(json.dumps(saved))
+    notebook.open(lab, "foreign.ipynb")
+    report = until(
+        lambda: [one for one in notebook.all(".jp-OutputArea-output") if "cause" in one.text], 30, "a report"
+    )[0]
+    notebook.picture(report, PICTURES / "untrusted.png")
+    assert report.text.startswith("ERROR")
+    assert "package-not-installed" in report.text
 
 
 HANGING = """
