@@ -75,7 +75,7 @@ def plain(write: Callable[[str], None]) -> Callable[[str, dict[str, Any]], None]
     due: dict[str, float] = {}
 
     def listen(framework: str, event: dict[str, Any]) -> None:
-        if event["event"] != "endurance":
+        if event["event"] != "endurance" or not event["rounds"]:
             return
         at = float(event["machine"]["at"])
         if at < due.get(framework, 0.0):
