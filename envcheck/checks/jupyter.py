@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from envcheck.check import check
 from envcheck.facts import Jupyter, Kernel, Packages, Python, need
+from envcheck.jupyter import names
 from envcheck.report import Evidence, Finding, Remedy, Severity, seen
 
 
@@ -62,7 +63,7 @@ def environment_has_a_kernel(jupyter: Jupyter, python: Python, packages: Package
     # Without a framework nobody expects this environment in a notebook.
     if not installed & {"torch", "tensorflow", "tensorflow-cpu", "keras", "jax"}:
         return
-    register = f"{_quoted(python.path or 'python')} -m ipykernel install --user --name {_quoted(_name_of(prefix))}"
+    register = f"{_quoted(python.path or 'python')} -m ipykernel install --user --name {names.kernel_name(prefix)}"
     install = f"{_quoted(python.path or 'python')} -m pip install ipykernel"
     yield Finding(
         cause="jupyter-kernel-mismatch",
@@ -92,13 +93,6 @@ def _runs(kernel: Kernel, prefix: str, python: Python) -> bool:
         python.path,
         python.executable,
     }
-
-
-def _name_of(prefix: str) -> str:
-    parts = [part for part in prefix.replace("\\", "/").split("/") if part]
-    if len(parts) > 1 and parts[-1] in {".venv", "venv", "env"}:
-        return parts[-2]
-    return parts[-1] if parts else "python"
 
 
 def _register(kernel: Kernel) -> str:

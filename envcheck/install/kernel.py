@@ -8,32 +8,22 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import msgspec
 
 from envcheck.install.generations import DEFAULT_NAME, Place
 from envcheck.install.uv import interpreter_of
+from envcheck.jupyter.folders import user_folder
 from envcheck.plan import TITLES, Plan
 from envcheck.system import System
 
 
 def folder(place: Place, system: System) -> Path:
     """Return where the kernel of a name is registered."""
-    data = system.getenv("JUPYTER_DATA_DIR")
-    home = Path(system.ask("home") or ".")
-    if data:
-        base = Path(data)
-    elif sys.platform == "win32":
-        base = Path(system.getenv("APPDATA") or home / "AppData" / "Roaming") / "jupyter"
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Jupyter"
-    else:
-        base = Path(system.getenv("XDG_DATA_HOME") or home / ".local" / "share") / "jupyter"
     # Projects of one name in different folders have kernels of their own.
     digest = hashlib.sha256(os.fsencode(place.directory.resolve())).hexdigest()[:8]
-    return base / "kernels" / f"envcheck-{place.name.lower()}-{digest}"
+    return Path(user_folder(system)) / "kernels" / f"envcheck-{place.name.lower()}-{digest}"
 
 
 def display_name(place: Place, plan: Plan) -> str:
