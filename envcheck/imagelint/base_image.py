@@ -132,6 +132,7 @@ class BaseImage(msgspec.Struct, frozen=True, kw_only=True):
         tensorflow: version of TensorFlow in it.
         holds_torch: whether PyTorch is in it.
         for_nvidia: whether its programs are built for NVIDIA GPUs.
+        for_processor: whether its framework is the build for the processor alone, as its tag says.
         requires_cuda: whether it has NVIDIA_REQUIRE_CUDA, so that a driver whose CUDA is older refuses to start it.
         conda: whether its Python is conda's.
         machine: "x86_64" or "aarch64" where its name says so.
@@ -151,6 +152,7 @@ class BaseImage(msgspec.Struct, frozen=True, kw_only=True):
     tensorflow: str | None = None
     holds_torch: bool = False
     for_nvidia: bool = False
+    for_processor: bool = False
     requires_cuda: bool = False
     conda: bool = False
     machine: str | None = None
@@ -254,7 +256,9 @@ def _tensorflow(tag: str) -> dict[str, object]:
     """Read `2.13.0-gpu`, `2.13.0-gpu-jupyter` and `2.13.0`."""
     match = re.match(r"(\d+\.\d+\.\d+)(?:-|$)", tag)
     gpu = re.search(r"(?:^|-)gpu(?:-|$)", tag) is not None
-    found: dict[str, object] = {"for_nvidia": gpu}
+    # Tags of other builds, such as `devel` or `nightly`, are left open.
+    plain = re.fullmatch(r"(?:latest|\d+\.\d+\.\d+)?(?:-jupyter)?", tag) is not None
+    found: dict[str, object] = {"for_nvidia": gpu, "for_processor": plain}
     row = tensorflow.release(match[1]) if match else None
     if match:
         found["tensorflow"] = match[1]

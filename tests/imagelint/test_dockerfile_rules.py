@@ -121,6 +121,14 @@ FAULTY: dict[str, tuple[str, list[tuple[str, int, str]]]] = {
         "FROM python:3.14-slim\nRUN pip install torch==2.3.0\n",
         [("framework-has-a-wheel-for-the-base", 2, E)],
     ),
+    "a Python that no release has wheels for": (
+        "FROM python:3.14-slim\nRUN pip install 'tensorflow>=2.15'\n",
+        [("framework-has-a-wheel-for-the-base", 2, E)],
+    ),
+    "conda's PyTorch for CUDA 12 on a base of CUDA 11": (
+        "FROM nvidia/cuda:11.8.0-runtime-ubuntu22.04\nRUN conda install -y pytorch=2.3 pytorch-cuda=12.1 -c pytorch\n",
+        [("cuda-of-base-suits-torch", 2, W)],
+    ),
     "a distribution's Python that the release has no wheels for": (
         (
             "FROM nvidia/cuda:12.4.1-runtime-ubuntu20.04\n"

@@ -51,6 +51,10 @@ FAULTY: dict[str, tuple[str, list[tuple[str, int, str]]]] = {
         HEALTHY.replace("              nvidia.com/gpu: 1\n", ""),
         [("container-with-cuda-has-a-gpu-limit", 11, W)],
     ),
+    "a GPU for an image that cannot use it": (
+        HEALTHY.replace("pytorch/pytorch:2.6.0-cuda12.4-cudnn9-runtime", "tensorflow/tensorflow:2.17.0"),
+        [("gpu-of-a-container-is-used", 11, W)],
+    ),
     "no shared memory": (
         HEALTHY.partition("          volumeMounts")[0],
         [("pod-has-enough-shared-memory", 10, W)],

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from envcheck.imagelint import settings
+from envcheck.imagelint.base_image import BaseImage
 from envcheck.imagelint.compose import GPU_CAPABILITIES, Service, capabilities, gpu_devices, is_gpu_request
 from envcheck.imagelint.faults import Fault
 from envcheck.imagelint.image import machine_of_platform
@@ -71,6 +72,33 @@ def _for_cpu(service: Service) -> bool:
     profiles = words(at(service.node, "profiles"))
     said = re.search(r"(?:^|[-_])cpu(?:[-_]|$)", " ".join([service.name, *profiles]), re.IGNORECASE)
     return bool(said or re.search(r"--(?:use-|always-)?cpu\b|device[= ]cpu\b", service.command_text()))
+
+
+@rule(causes=["cpu-only-build"])
+def gpu_of_a_service_is_used(service: Service) -> Iterator[Fault]:
+    """A service that is given a GPU runs an image whose framework can use it.
+
+    Why: images of tensorflow/tensorflow without `gpu` in their tag never see a GPU.
+    If not: take the tag with `gpu`.
+    Source: TensorFlow's documentation, "Docker" (tags).
+    """
+    if service.image and service.image.for_processor and service.asks_for_gpu():
+        yield Fault(
+            cause="cpu-only-build",
+            severity=Severity.WARNING,
+            place=service.place_at("image"),
+            title=f"service {service.name} is given a GPU, and {service.image.reference} can only use the processor",
+            evidence=[Evidence(f"image: {service.image.reference}", where(service.place_at("image")))],
+            remedies=[
+                Remedy(action="Take the tag with gpu", commands=[f"image: {with_gpu(service.image)}"], shell="yaml")
+            ],
+        )
+
+
+def with_gpu(image: BaseImage) -> str:
+    """Return the name of the same image of TensorFlow for GPUs."""
+    version, _, rest = (image.tag or "latest").partition("-")
+    return f"{image.repository}:{version}-gpu{f'-{rest}' if rest else ''}"
 
 
 @rule(causes=["container-gpu-not-requested"])

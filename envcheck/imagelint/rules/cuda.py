@@ -47,7 +47,7 @@ def cuda_of_base_suits_torch(image: Image) -> Iterator[Fault]:
         return
     compiled = [command for _, command in image.commands() if COMPILES.search(command.text)]
     for build in image.torch_builds():
-        if build.install.tool != "pip" or build.cuda is None or major(build.cuda) == major(base):
+        if build.cuda is None or major(build.cuda) == major(base):
             continue
         breaks = bool(compiled) and image.base.flavour == "devel"
         driver = cuda.driver_text(cuda.minimum_driver(build.cuda, "linux"))
@@ -79,7 +79,7 @@ def _torch_for(base: str, build: FrameworkBuild) -> list[Remedy]:
     row = torch.release(build.version)
     fitting = [variant for variant in (row.cuda_variants if row else []) if major(variant) == major(base)]
     remedies = []
-    if fitting:
+    if fitting and build.install.tool == "pip":
         label = f"cu{max(fitting, key=Version).replace('.', '')}"
         remedies.append(
             Remedy(

@@ -11,7 +11,7 @@ from envcheck.imagelint.image import machine_of_platform
 from envcheck.imagelint.kubernetes import Container, Pod, quantity
 from envcheck.imagelint.nodes import at, text_at
 from envcheck.imagelint.rule import Machine, rule
-from envcheck.imagelint.rules.compose import TRAINS, where
+from envcheck.imagelint.rules.compose import TRAINS, where, with_gpu
 from envcheck.imagelint.rules.cuda import driver_runs_named_image
 from envcheck.imagelint.source import Place
 from envcheck.report import Evidence, Remedy, Severity
@@ -149,6 +149,27 @@ def container_with_cuda_has_a_gpu_limit(pod: Pod) -> Iterator[Fault]:
             evidence=[Evidence(f"image: {image.reference}", where(container.image_place))],
             remedies=[Remedy(action="Set a limit", commands=LIMIT_ONE, shell="yaml")],
         )
+
+
+@rule(causes=["cpu-only-build"])
+def gpu_of_a_container_is_used(pod: Pod) -> Iterator[Fault]:
+    """A container that is given a GPU runs an image whose framework can use it.
+
+    Why: images of tensorflow/tensorflow without `gpu` in their tag never see a GPU, and nobody else gets it meanwhile.
+    If not: take the tag with `gpu`.
+    Source: TensorFlow's documentation, "Docker" (tags).
+    """
+    for container in pod.containers:
+        image = container.image
+        if image and image.for_processor and gpus_of(container):
+            yield Fault(
+                cause="cpu-only-build",
+                severity=Severity.WARNING,
+                place=container.image_place,
+                title=f"{named(pod, container)} is given a GPU, and {image.reference} can only use the processor",
+                evidence=[Evidence(f"image: {image.reference}", where(container.image_place))],
+                remedies=[Remedy(action="Take the tag with gpu", commands=[f"image: {with_gpu(image)}"], shell="yaml")],
+            )
 
 
 @rule(causes=["shm-too-small"])

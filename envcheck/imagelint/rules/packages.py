@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import msgspec
 from packaging.version import Version
 
 from envcheck.compat import packages as names
 from envcheck.compat import tensorflow, torch
-from envcheck.compat.build import why_not
+from envcheck.compat.build import Build, why_not
 from envcheck.compat.versions import parse, public
 from envcheck.imagelint import installs
 from envcheck.imagelint.base_image import BaseImage
@@ -286,7 +287,7 @@ def _overruled(image: Image, package: Package, install: Install, variants: list[
 
 @rule(causes=["python-version-unsupported", "glibc-too-old", "platform-unsupported"])
 def framework_has_a_wheel_for_the_base(image: Image) -> Iterator[Fault]:
-    """The pinned PyTorch or TensorFlow has a wheel for the base's Python, C library and architecture.
+    """PyTorch or TensorFlow, as it is asked for, has a wheel for the base's Python, C library and architecture.
 
     Why: pip finds no matching distribution where there is none for this Python, a wheel needs a newer glibc, or the
     platform has no builds; nothing can be built from source in passing.
@@ -296,39 +297,78 @@ def framework_has_a_wheel_for_the_base(image: Image) -> Iterator[Fault]:
     for install in image.installs:
         for name, module in (("torch", torch), ("tensorflow", tensorflow)):
             package = install.named(name) if install.tool == "pip" else None
-            if package is None or not package.pinned or package.wheel or image.base.libc == "musl":
+            if package is None or package.variable or package.wheel or image.base.libc == "musl":
                 continue
-            release = package.pinned.partition("+")[0]
-            published = module.published(release)
-            target = image.target(install)
-            here = [build for build in published if build.platform == f"linux_{target.machine}"]
-            if not published or (target.python is None and not here):
-                continue
-            reasons = [why_not(build, target) for build in here]
-            if here and any(not reason for reason in reasons):
-                continue
-            reason = reasons[0][0] if here else f"no wheels are published for linux on {target.machine}"
-            cause = (
-                "glibc-too-old"
-                if "glibc" in reason
-                else "python-version-unsupported"
-                if here
-                else "platform-unsupported"
-            )
-            pythons = sorted({p for build in here for p in build.pythons if not p.endswith("t")}, key=Version)
-            yield Fault(
-                cause=cause,
-                severity=Severity.ERROR,
-                place=package.place,
-                title=f"{name} {release} cannot be installed on {image.base.reference}: {reason}",
-                evidence=[
-                    Evidence(f"FROM {image.base.reference}", f"{image.base_place.path}:{image.base_place.line}"),
-                    seen_at(install),
-                ],
-                remedies=_other_python(image.base, pythons)
-                if cause == "python-version-unsupported"
-                else [Remedy(action="Take a newer base, or an older release")],
-            )
+            if package.pinned:
+                yield from _no_wheel_of_release(image, install, package, module.published(_public(package.pinned)))
+            elif not install.index and not install.extra_indexes and not install.find_links:
+                releases = [module.published(row.version) for row in module.releases()]
+                yield from _no_wheel_of_any(image, install, package, releases)
+
+
+def _public(version: str) -> str:
+    return version.partition("+")[0]
+
+
+def _no_wheel_of_release(
+    image: Image, install: Install, package: Package, published: Sequence[Build]
+) -> Iterator[Fault]:
+    target = image.target(install)
+    here = [build for build in published if build.platform == f"linux_{target.machine}"]
+    reasons = [why_not(build, target) for build in here]
+    if not published or (target.python is None and not here) or (here and any(not reason for reason in reasons)):
+        return
+    reason = reasons[0][0] if here else f"no wheels are published for linux on {target.machine}"
+    unsupported = "python-version-unsupported" if here else "platform-unsupported"
+    cause = "glibc-too-old" if "glibc" in reason else unsupported
+    pythons = sorted({p for build in here for p in build.pythons if not p.endswith("t")}, key=Version)
+    remedies = [Remedy(action="Take a newer base, or an older release")]
+    yield _not_installable(
+        image,
+        install,
+        package,
+        cause,
+        f"{package.name} {_public(package.pinned or '')} cannot be installed on {image.base.reference}: {reason}",
+        _other_python(image.base, pythons) if cause == "python-version-unsupported" else remedies,
+    )
+
+
+def _no_wheel_of_any(
+    image: Image, install: Install, package: Package, releases: Sequence[Sequence[Build]]
+) -> Iterator[Fault]:
+    """Say that none of the releases that are asked for has a wheel for the base's Python."""
+    target = image.target(install)
+    asked = [build for published in releases for build in published if package.admits(build.version)]
+    here = [build for build in asked if build.platform == f"linux_{target.machine}"]
+    if target.python is None or not here or any(target.python in build.pythons for build in here):
+        return
+    newest = max((Version(build.version) for build in here), default=None)
+    pythons = sorted({p for build in here for p in build.pythons if not p.endswith("t")}, key=Version)
+    fault = _not_installable(
+        image,
+        install,
+        package,
+        "python-version-unsupported",
+        f"{package.written} has no wheels for Python {target.python} of {image.base.reference}",
+        _other_python(image.base, pythons[-6:]),
+    )
+    yield msgspec.structs.replace(fault, detail=f"The newest release that is known here is {newest}.")
+
+
+def _not_installable(
+    image: Image, install: Install, package: Package, cause: str, title: str, remedies: list[Remedy]
+) -> Fault:
+    return Fault(
+        cause=cause,
+        severity=Severity.ERROR,
+        place=package.place,
+        title=title,
+        evidence=[
+            Evidence(f"FROM {image.base.reference}", f"{image.base_place.path}:{image.base_place.line}"),
+            seen_at(install),
+        ],
+        remedies=remedies,
+    )
 
 
 def _other_python(base: BaseImage, pythons: list[str]) -> list[Remedy]:
