@@ -54,7 +54,7 @@ SIZES = {
     "standard": {
         "samples": 5000,
         "test_samples": 200,
-        "epochs": 5,
+        "epochs": 4,
         "batch_size": 32,
         "learning_rate": 3e-3,
         "bar": 0.38,
@@ -65,9 +65,9 @@ SIZES = {
         "layers": 2,
     },
     "full": {
-        "samples": 8000,
+        "samples": 10000,
         "test_samples": 500,
-        "epochs": 8,
+        "epochs": 5,
         "batch_size": 32,
         "learning_rate": 2e-3,
         "bar": 0.34,

@@ -76,7 +76,7 @@ SIZES = {
     "standard": {
         "samples": 2500,
         "test_samples": 500,
-        "epochs": 5,
+        "epochs": 4,
         "batch_size": 32,
         "learning_rate": 5e-3,
         "bar": 0.9,
