@@ -58,7 +58,7 @@ def run(line: str) -> None:
     except ValueError as error:
         shown.replace(_plain(f"envcheck: {error}: {line}"))
         return
-    shown.replace(_plain(f"envcheck examines {sys.executable} …"))
+    shown.replace(_plain(f"envcheck examines {sys.executable} … (an interrupt of the kernel ends it)"))
     shown.replace(answer(words))
 
 

@@ -8,6 +8,7 @@ Colab), and every colour repeats a word.  No script: an untrusted notebook shows
 from __future__ import annotations
 
 import html
+import re
 
 from envcheck.jupyter.running import Remark
 from envcheck.render.plain import clean
@@ -23,6 +24,9 @@ COLOURS = {
     "USAGE": "#4a5568",
 }
 """Word → its background; white text on each has a contrast of at least 4.5 : 1 (WCAG 2.2, 1.4.3)."""
+
+VERDICT_LINE = re.compile(r"(OK|WARNING|ERROR|UNKNOWN|USAGE) {2,}\S")
+"""How a command of envcheck's says its verdict: a word at the beginning of a line, and a sentence."""
 
 EVIDENCE_LINES = 4
 EVIDENCE_CHARACTERS = 600
@@ -79,22 +83,22 @@ def of_report(report: Report, remarks: list[Remark], *, verbose: bool = False) -
 
 
 def of_text(text: str, word: str = "") -> str:
-    """Return what a command printed as HTML: its first word as a mark where that is a verdict.
+    """Return what a command printed as HTML: its verdict first, wherever it stood.
 
     Args:
         text: what it printed.
-        word: a mark of the caller's, such as `USAGE`.
+        word: a mark of the caller's, such as `USAGE`, for the first line.
     """
     lines = clean(text).strip("\n").split("\n")
-    first, _, rest = lines[0].partition(" ")
-    head = ""
-    if word or first in COLOURS:
-        head = _head(word or first, lines[0] if word else rest.strip())
-        lines = lines[1:]
+    at, found = 0, word
+    if not word:
+        said = ((number, VERDICT_LINE.match(line)) for number, line in enumerate(lines))
+        at, found = next(((number, match[1]) for number, match in said if match), (0, ""))
+    head = _head(found, lines.pop(at).removeprefix("" if word else found).strip()) if found else ""
     body = "\n".join(lines).strip("\n")
     style = f"{CODE};color:inherit;background:none;white-space:pre;overflow-x:auto;margin:6px 0 0"
     shown = f'<pre style="{style}">{_text(body)}</pre>'
-    return _card((word or first).lower() if head else "", head + (shown if body else ""))
+    return _card(found.lower(), head + (shown if body else ""))
 
 
 def verdict_of(report: Report, remarks: list[Remark]) -> tuple[Verdict, str]:

@@ -213,6 +213,13 @@ def test_other_commands_and_wrong_usage_are_answered_too(words, html_has, text_h
     assert text_has in bundle["text/plain"]
 
 
+def test_the_verdict_comes_first_wherever_the_command_said_it():
+    text = inline.of_text("epoch 1/2\nepoch 2/2\nOK       this environment trains\n\n  device  cpu")
+    assert 'data-verdict="ok"' in text
+    assert text.index("this environment trains") < text.index("epoch 1/2") < text.index("device")
+    assert text.count("this environment trains") == 1
+
+
 def test_where_nothing_can_be_displayed_the_report_is_printed(capsys):
     notebook.run("--quick --unbalanced 'quote")
     assert "No closing quotation" in capsys.readouterr().out
