@@ -13,14 +13,14 @@ import os
 import queue
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from envcheck.interpreter import INSIDE
-from envcheck.system import GRACE_SECONDS, Completed, Reading, Space, Status
+from envcheck.system import GRACE_SECONDS, Completed, Reading, Space, Status, kill_group
 
 SCRIPT = "container_door"
 
@@ -63,7 +63,10 @@ class Door:
         self._waiting: dict[int, queue.SimpleQueue[Any]] = {}
         self._printed = bytearray()
         self._ended = threading.Event()
-        self._listening = [threading.Thread(target=work, daemon=True) for work in (self._hear, self._collect)]
+        self._listening = [
+            threading.Thread(target=self._hear, daemon=True),
+            threading.Thread(target=collect, args=(self._process, self._printed), daemon=True),
+        ]
         for thread in self._listening:
             thread.start()
         answer = self._request("scripts", [scripts()], START_SECONDS)
@@ -78,8 +81,7 @@ class Door:
 
     def _hear(self) -> None:
         """Hand each answer to who waits for it."""
-        stream = self._process.stdout
-        for line in stream or ():
+        for line in lines(self._process):
             try:
                 said = msgspec.json.decode(line)
             except msgspec.DecodeError:
@@ -90,11 +92,6 @@ class Door:
         self._ended.set()
         for waiting in list(self._waiting.values()):
             waiting.put(None)
-
-    def _collect(self) -> None:
-        for chunk in iter(lambda: os.read(self._process.stderr.fileno(), 65536) if self._process.stderr else b"", b""):
-            self._printed += chunk
-            del self._printed[:-8000]
 
     def _request(self, operation: str, arguments: list[Any], deadline: float = ANSWER_SECONDS) -> Any:  # noqa: ANN401
         """Return an answer; None where there is none in time, or no more."""
@@ -182,7 +179,7 @@ END_SECONDS = 5.0
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Close a program's standard input, which ends it; kill it where that does not."""
+    """Close a program's standard input, which ends it; kill it with what it started where that does not."""
     try:
         if process.stdin:
             process.stdin.close()
@@ -191,8 +188,28 @@ def end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        kill_group(process)
         process.wait()
+
+
+def lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a program's standard output to its end."""
+    if process.stdout:
+        with process.stdout as stream:
+            yield from stream
+
+
+KEPT_BYTES = 8000
+"""How much is kept, from its end, of what an engine prints beside the answers."""
+
+
+def collect(process: subprocess.Popen[bytes], into: bytearray) -> None:
+    """Read a program's standard error to its end, so that a full pipe never stops it."""
+    if process.stderr:
+        with process.stderr as stream:
+            for line in stream:
+                into += line
+                del into[:-KEPT_BYTES]
 
 
 def scripts() -> dict[str, str]:

@@ -16,8 +16,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from envcheck.container.door import ANSWER_SECONDS, START_SECONDS, ClosedError, end
-from envcheck.system import GRACE_SECONDS, READ_LIMIT, Completed, Live, Reading, Space, Status
+from envcheck.container.door import ANSWER_SECONDS, START_SECONDS, ClosedError, collect, end, lines
+from envcheck.system import GRACE_SECONDS, READ_LIMIT, Completed, Live, Reading, Space, Status, kill_group
 
 ABSENT, DENIED, BROKEN = 44, 45, 43
 """Exit statuses of the snippets below: what is asked about is not there, may not be read, is a link to nothing."""
@@ -53,7 +53,10 @@ class Shell:
             stderr=subprocess.PIPE,
             start_new_session=os.name == "posix",
         )
-        self._listening = [threading.Thread(target=work, daemon=True) for work in (self._hear, self._collect)]
+        self._listening = [
+            threading.Thread(target=self._hear, daemon=True),
+            threading.Thread(target=collect, args=(self._process, self._printed), daemon=True),
+        ]
         for thread in self._listening:
             thread.start()
         code, _ = self._do("true", START_SECONDS)
@@ -62,14 +65,9 @@ class Shell:
             raise ClosedError(bytes(self._printed).decode("utf-8", "replace").strip())
 
     def _hear(self) -> None:
-        for line in self._process.stdout or ():
+        for line in lines(self._process):
             self._lines.put(line)
         self._lines.put(None)
-
-    def _collect(self) -> None:
-        for chunk in iter(lambda: os.read(self._process.stderr.fileno(), 65536) if self._process.stderr else b"", b""):
-            self._printed += chunk
-            del self._printed[:-8000]
 
     def _do(self, snippet: str, deadline: float = ANSWER_SECONDS) -> tuple[int | None, str]:
         """Return the exit status of a snippet and what it printed; None where there is no answer."""
@@ -89,7 +87,7 @@ class Shell:
             except (OSError, ValueError, queue.Empty):
                 pass
             # What comes late would be taken for the next answer.
-            self._process.kill()
+            kill_group(self._process)
         return None, ""
 
     def read(self, path: str) -> Reading:
@@ -165,7 +163,8 @@ class Shell:
         ended = self._live.run([*self._prefix, *prefix, *argv], deadline + 1, key=key, stdin=stdin)
         if ended.exit_code in {126, 127} and not self.which(argv[0]):
             return Completed(outcome="absent", reason=f"{argv[0]} is not in the container")
-        if limit and ended.exit_code == 137 and ended.seconds >= deadline:  # noqa: PLR2004 - 128 + SIGKILL
+        killed = ended.signal == "SIGKILL" or ended.exit_code == 137  # noqa: PLR2004 - 128 + SIGKILL
+        if limit and killed and ended.seconds >= deadline:
             return Completed(outcome="timeout", stdout=ended.stdout, stderr=ended.stderr, seconds=ended.seconds)
         return ended
 
