@@ -98,11 +98,21 @@ def carry_out(command: Command, work: Work) -> None:
     """
     work.listen(command.step, SAYS[command.step])
     with work.clock.step(command.step):
-        if not (command.cached and run(command, command.cached, work).good):
+        if not (command.cached and run(command, command.cached, _saying_the_end_alone(work)).good):
             ended = run(command, command.argv, work)
             if not ended.good:
                 raise FaultError(_fault(command, ended, work))
     work.listen(command.step, "")
+
+
+def _saying_the_end_alone(work: Work) -> Work:
+    """Return what says that something was installed, and nothing of a try that may come to nothing."""
+
+    def listen(step: str, text: str) -> None:
+        if text.startswith("installed "):
+            work.listen(step, text)
+
+    return msgspec.structs.replace(work, listen=listen)
 
 
 def run(command: Command, argv: tuple[str, ...], work: Work) -> child.Ended:

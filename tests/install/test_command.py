@@ -227,43 +227,9 @@ def test_keras_finds_its_backend_however_python_is_started(
     assert said.strip() == keras
 
 
-def killed_at(project: Path, arguments: tuple[str, ...], line: int, number: int) -> bool:
-    """Start a set-up and send it a signal after its line number `line`; tell whether it came that far."""
-    process = subprocess.Popen(
-        command(project, *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    for _ in range(line):
-        if not process.stdout.readline():
-            break
-    reached = process.poll() is None
-    os.kill(process.pid, number)
-    process.stdout.read()
-    process.stdout.close()
-    process.wait()
-    return reached
-
-
 def is_whole(project: Path) -> bool:
     code = "import torch, filelock"
     return subprocess.run([project / ".venv/bin/python", "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.slow
-def test_killed_at_ten_points_the_old_environment_is_whole_and_the_next_set_up_clears_up(
-    project: Path, wish: tuple[str, ...]
-) -> None:
-    call(project, *wish)
-    place = Place(project)
-    reached = 0
-    for line in range(1, 11):
-        reached += killed_at(project, wish, line, signal.SIGKILL)
-        assert is_whole(project)
-    assert reached >= 6
-    report = json.loads(call(project, *wish, "--json"))
-    assert all(one.usable for one in generations.listed(place))
-    assert is_whole(project)
-    assert report["generation"] > 1
-    assert not list(place.folder.glob("*.new"))
 
 
 def test_ctrl_c_says_what_was_kept(project: Path, index: Index, wish: tuple[str, ...]) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import SERIES, Certificate, basic_wheels, plan_of, request_of
 from package_index import Index, sdist, serving, wheel
@@ -254,6 +257,33 @@ def test_a_folder_with_blanks_and_letters_beyond_ascii_works(project: Path) -> N
     scripts = [path for path in (project / ".venv/bin").iterdir() if path.is_file() and not path.is_symlink()]
     assert scripts
     assert (project / ".venv/pyvenv.cfg").read_text().count(SERIES)
+
+
+def killed(plan_file: Path, project: Path, point: int) -> subprocess.CompletedProcess[str]:
+    script = Path(__file__).with_name("killed_set_up.py")
+    command = [sys.executable, str(script), str(plan_file), str(project), str(point)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX")
+def test_killed_with_sigkill_at_ten_points_the_old_environment_is_whole_and_the_next_set_up_clears_up(
+    old: Path, tmp_path: Path
+) -> None:
+    plan_file = tmp_path / "plan.json"
+    plan_file.write_bytes(msgspec.json.encode(plan_of()))
+    ended = killed(plan_file, old, 0)
+    assert ended.returncode == 0, ended.stderr
+    events = int(ended.stdout)
+    points = [round(1 + number * (events - 1) / 9) for number in range(10)]
+    assert len(set(points)) == 10
+    for point in points:
+        assert killed(plan_file, old, point).returncode == -signal.SIGKILL, point
+        assert_old_works(old)
+    report = made(old)
+    assert_nothing_left(old)
+    assert_old_works(old)
+    assert [one.number for one in generations.listed(Place(old)) if one.current] == [report.generation]
 
 
 def test_half_written_records_after_a_power_cut_are_cleared_away(old: Path) -> None:
