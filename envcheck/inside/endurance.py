@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-BATCHES = 4  # of a training epoch; a round trains as many epochs as its time allows
+BATCHES = 4  # that are trained with, in turn; a round trains with as many as its time allows
 EVALUATED = 64  # images whose loss must come out alike
 STUCK_ROUNDS = 20  # a round that takes so many times as long as it should hangs
 STUCK_SECONDS = 60.0  # but none that takes less than this
@@ -28,8 +28,9 @@ class Load:
         self.training = training
         bench = pace.Bench(None, settings, training)
         bench.gpu = settings["device_used"] not in ("cpu", "")
-        self.train = pace.trainer(reference, settings, training, numpy, load_sibling, BATCHES)
-        self.images, self.labels = load_sibling("smoke_data").generate(EVALUATED, settings["seed"] + 1)
+        self.size = pace.STEP_BATCH
+        self.images, self.labels = load_sibling("smoke_data").generate(BATCHES * self.size, settings["seed"])
+        reference.build(settings)
         self.weights = training.initial_weights(numpy, settings["seed"])
         self.flops, self.multiply = 0.0, None
         if hasattr(module, "multiply"):
@@ -37,31 +38,41 @@ class Load:
             self.multiply()
             module.wait()
             module.keep_product()
-        clock = self.train(2)
-        once = max(clock.seconds[1], 1e-3)
         half = settings["round_seconds"] / 2.0
-        self.epochs = max(1, round(half / once))
+        self.first_loss = self._loss_of_first_weights()
+        self._train(BATCHES)
+        began = time.perf_counter()
+        self._train(BATCHES)
+        self.batches = max(1, round(BATCHES * half / max(time.perf_counter() - began, 1e-6)))
         self.calls = 0
         if self.multiply:
             began = time.perf_counter()
             self.multiply()
             module.wait()
             self.calls = max(1, round(half / max(time.perf_counter() - began, 1e-6)))
-        self.first_loss = self._loss_of_first_weights()
 
     def _loss_of_first_weights(self):
         self.reference.initialise(self.weights)
-        return self.reference.evaluate(self.images, self.labels)[0]
+        return self.reference.evaluate_batch(self.images[:EVALUATED], self.labels[:EVALUATED])
 
-    def round(self, pace):
+    def _train(self, batches):
+        """Train with some batches; return their losses."""
+        starts = [self.size * (number % BATCHES) for number in range(batches)]
+        return [
+            self.reference.train_batch(self.images[start : start + self.size], self.labels[start : start + self.size])
+            for start in starts
+        ]
+
+    def round(self):
         """Do the work once; return what came out."""
-        clock = self.train(self.epochs)
-        spent = sum(clock.seconds)
+        began = time.perf_counter()
+        losses = self._train(self.batches)
+        spent = time.perf_counter() - began
         loss = self._loss_of_first_weights()
         found = {
-            "samples_per_second": self.epochs * BATCHES * pace.STEP_BATCH / max(spent, 1e-9),
+            "samples_per_second": self.batches * self.size / max(spent, 1e-9),
             "loss": loss,
-            "finite": all(math.isfinite(value) for value in [*clock.losses, loss]),
+            "finite": all(math.isfinite(value) for value in [*losses, loss]),
             "loss_deviation": abs(loss - self.first_loss) / max(abs(self.first_loss), 1e-12),
         }
         if self.multiply:
@@ -121,7 +132,7 @@ def _walk(module, settings, reporter, training, pace, load_sibling):
     while True:
         faulthandler.dump_traceback_later(allowed, exit=True)
         share = pace.Share(training)
-        found = load.round(pace)
+        found = load.round()
         reporter.send("round", **dict(found, **share.until_now()))
         if time.monotonic() >= stop:
             break

@@ -291,6 +291,24 @@ def train(data, orders, settings, watch):
         )
 
 
+def train_batch(images, labels):
+    """Train with one batch, without an input pipeline; return its loss."""
+    return _loss_of(state["network"].train_on_batch, images, labels)
+
+
+def evaluate_batch(images, labels):
+    """Return the loss of one batch, without an input pipeline."""
+    return _loss_of(state["network"].test_on_batch, images, labels)
+
+
+def _loss_of(function, images, labels):
+    with on_device():
+        # Keras 3 gives the mean since the last reset.
+        state["network"].reset_metrics()
+        found = function(images, labels)
+    return float(found[0] if isinstance(found, (list, tuple)) else found)
+
+
 def evaluate(images, labels):
     """Return loss and accuracy."""
     with on_device():

@@ -189,6 +189,23 @@ def train(data, orders, settings, watch):
             return
 
 
+def train_batch(images, labels):
+    """Train with one batch; return its loss."""
+    network, optimizer = state["network"], state["optimizer"]
+    network.train()
+    images, labels = _tensors(images, labels)
+    loss = state["loss"](network(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def evaluate_batch(images, labels):
+    """Return the loss of one batch."""
+    return evaluate(images, labels)[0]
+
+
 def evaluate(images, labels):
     """Return loss and accuracy."""
     torch, network = state["torch"], state["network"]

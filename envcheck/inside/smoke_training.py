@@ -16,6 +16,7 @@ What a module of a framework offers (images and weights are NumPy arrays, in Ker
     weights()                       the eight arrays as they are now
     train(data, orders, settings, watch)
     evaluate(images, labels)        return (loss, accuracy)
+    train_batch(images, labels), evaluate_batch(images, labels)   the loss of one batch; for a load that lasts
     predict(images)                 return the class of each image
     where()                         the devices on which weights and results lie, read back from them
     device_memory()                 peak bytes on the device, or None
