@@ -270,6 +270,12 @@ def _torch_build(image: Image, install: Install, package: Package) -> FrameworkB
     local = re.search(r"\+(cu\d+|cpu|rocm[\d.]+)", pinned or "")
     label = local[1] if local else variant
     target = image.target(install)
+    if label is None and install.find_links:
+        linked = [variant for link in install.find_links if (variant := installs.pytorch_index(link))]
+        if len(linked) != 1 or not pinned:
+            # Such a page can have several builds of a release, and pip takes the one with the highest local version.
+            return FrameworkBuild(package=package, install=install, version=pinned, cuda=None, accelerator=None)
+        label = linked[0]
     if label is None and (package.variable or install.index or "nightly" in " ".join(install.extra_indexes)):
         return FrameworkBuild(package=package, install=install, version=pinned, cuda=None, accelerator=None)
     # The default index has one build of a release; an extra index has others, and pip takes the newest release of all.

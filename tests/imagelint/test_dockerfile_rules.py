@@ -64,6 +64,21 @@ FAULTY: dict[str, tuple[str, list[tuple[str, int, str]]]] = {
         "FROM nvidia/cuda:11.0-base\n",
         [("cuda-image-is-named-with-a-tag", 1, W)],
     ),
+    "stub libraries under the name that every program opens": (
+        (
+            "FROM nvidia/cuda:12.4.1-devel-ubuntu22.04\nENV LD_LIBRARY_PATH=/usr/local/cuda/lib64/stubs\n"
+            "RUN ln -s /usr/local/cuda/lib64/stubs/libcuda.so /usr/local/cuda/lib64/stubs/libcuda.so.1\n"
+        ),
+        [("library-path-has-no-stubs", 2, E)],
+    ),
+    "an older wheel than the base": (
+        f"{CUDA_12}RUN pip3 install torch==2.0.0 --index-url {INDEX}/cu117\n",
+        [("cuda-of-base-suits-torch", 3, N)],
+    ),
+    "an extra index that is overruled on an older Python": (
+        f"{CUDA_11}RUN pip3 install torch --extra-index-url {INDEX}/cu118\n",
+        [("torch-build-is-on-its-index", 3, W)],
+    ),
     "a driver in the image": (
         "FROM ubuntu:22.04\nRUN apt-get update && \\\n  apt-get install -y curl \\\n  nvidia-driver-535\n",
         [("image-brings-no-driver", 4, W)],
@@ -74,7 +89,7 @@ FAULTY: dict[str, tuple[str, list[tuple[str, int, str]]]] = {
     ),
     "stub libraries on the library path": (
         "FROM nvidia/cuda:12.4.1-devel-ubuntu22.04\nENV A=1 \\\n  LD_LIBRARY_PATH=/usr/local/cuda/lib64/stubs:/x\n",
-        [("library-path-has-no-stubs", 3, E)],
+        [("library-path-has-no-stubs", 3, W)],
     ),
     "tensorflow-gpu": ("FROM python:3.11\nRUN pip install tensorflow-gpu\n", [("packages-are-named-rightly", 2, E)]),
     "sklearn": ("FROM python:3.11\nRUN pip install sklearn\n", [("packages-are-named-rightly", 2, E)]),

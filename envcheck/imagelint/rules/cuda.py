@@ -12,6 +12,7 @@ from envcheck.compat.versions import parse
 from envcheck.imagelint.base_image import BaseImage, cuda_series
 from envcheck.imagelint.faults import Fault
 from envcheck.imagelint.image import FrameworkBuild, Image, called
+from envcheck.imagelint.installs import pytorch_index
 from envcheck.imagelint.rule import Machine, rule
 from envcheck.imagelint.source import Place
 from envcheck.report import Evidence, Remedy, Severity
@@ -49,16 +50,25 @@ def cuda_of_base_suits_torch(image: Image) -> Iterator[Fault]:
     for build in image.torch_builds():
         if build.cuda is None or major(build.cuda) == major(base):
             continue
+        if build.chosen and any(map(pytorch_index, build.install.extra_indexes)):
+            # What goes wrong there is the index: torch-build-is-on-its-index.
+            continue
         breaks = bool(compiled) and image.base.flavour == "devel"
         driver = cuda.driver_text(cuda.minimum_driver(build.cuda, "linux"))
         own = cuda.driver_text(cuda.minimum_driver(base, "linux"))
         needs = f"; it needs a driver of {driver} or later, the base is content with {own}" if driver and own else ""
+        newer = (major(build.cuda) or 0) > (major(base) or 0)
+        if breaks:
+            severity, ending = Severity.ERROR, ": extensions compiled here will be refused"
+        elif newer:
+            severity, ending = Severity.WARNING, needs
+        else:
+            severity, ending = Severity.NOTE, ", whose libraries are never used: the wheel brings its own"
         yield Fault(
-            cause="toolkit-version-mismatch" if breaks else "container-image-cuda-too-new",
-            severity=Severity.ERROR if breaks else Severity.WARNING,
+            cause="container-image-cuda-too-new" if newer and not breaks else "toolkit-version-mismatch",
+            severity=severity,
             place=build.package.place,
-            title=f"{called(build)} on a base of CUDA {base}"
-            + (": extensions compiled here will be refused" if breaks else needs),
+            title=f"{called(build)} on a base of CUDA {base}{ending}",
             detail="No version is asked for: this is the newest release for this Python." if build.chosen else "",
             evidence=[
                 Evidence(f"FROM {image.base.reference}", f"{image.base_place.path}:{image.base_place.line}"),
@@ -395,19 +405,24 @@ def image_brings_no_driver(image: Image) -> Iterator[Fault]:
 def library_path_has_no_stubs(image: Image) -> Iterator[Fault]:
     """LD_LIBRARY_PATH of the image does not lead to CUDA's stub libraries.
 
-    Why: `stubs/libcuda.so` is there to link against where no driver is; loaded at run time it fails every call
-    ("CUDA driver is a stub library").
+    Why: `stubs/libcuda.so` is there to link against where no driver is; a program that opens `libcuda.so` at run time
+    finds it first, and every call fails ("CUDA driver is a stub library"). Where it was linked to `libcuda.so.1` as
+    well, every program does.
     If not: name that folder for the one command that links, not with ENV.
     Source: CUDA's documentation, error 34 cudaErrorStubLibrary.
     """
     variable = image.stage.environment.get("LD_LIBRARY_PATH")
-    if variable is None or "/stubs" not in (variable.value or ""):
+    if variable is None or "/stubs" not in (variable.value or "") or not image.final:
         return
+    if image.base.flavour in {"base", "runtime"}:
+        # These images of nvidia/cuda have no folder of stubs.
+        return
+    linked = any("libcuda.so.1" in command.text and command.program == "ln" for _, command in image.commands())
     yield Fault(
         cause="libcuda-stub-or-duplicate",
-        severity=Severity.ERROR,
+        severity=Severity.ERROR if linked else Severity.WARNING,
         place=image.place_of("LD_LIBRARY_PATH"),
-        title="LD_LIBRARY_PATH leads to CUDA's stub libraries: programs will load a driver that does nothing",
+        title="LD_LIBRARY_PATH leads to CUDA's stub libraries: programs can load a driver that does nothing",
         evidence=[Evidence(f"LD_LIBRARY_PATH={variable.value}", f"{image.path}:{variable.line}")],
         remedies=[
             Remedy(

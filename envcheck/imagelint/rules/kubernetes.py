@@ -178,11 +178,12 @@ def pod_has_enough_shared_memory(pod: Pod) -> Iterator[Fault]:
 
     Why: the container runtime gives /dev/shm 64 MiB, and Kubernetes has no setting for it; PyTorch's data loader
     workers and NCCL's processes need more ("Bus error", "No space left on device").
-    If not: mount an emptyDir with `medium: Memory` at /dev/shm.
+    If not: mount an emptyDir with `medium: Memory` at /dev/shm. (Pods of Ray have one: KubeRay mounts it.)
     Source: Kubernetes' documentation, "Volumes", emptyDir; PyTorch's README, "Docker Image"; NCCL's documentation,
     "Troubleshooting", "Shared memory".
     """
-    shares = text_at(pod.node, "hostIPC") == "true"
+    # KubeRay mounts a memory volume there itself.
+    shares = text_at(pod.node, "hostIPC") == "true" or pod.kind.startswith("Ray")
     for container in pod.containers:
         volume = pod.shared_memory(container)
         if volume is not None:
@@ -207,10 +208,11 @@ def pod_has_enough_shared_memory(pod: Pod) -> Iterator[Fault]:
 
 def _needs_shared_memory(container: Container) -> bool:
     holds = bool(container.image and container.image.holds_torch)
-    several = any((quantity(text) or 0) > 1 for text, _ in gpus_of(container).values())
+    gpus = {name: text for name, (text, _) in gpus_of(container).items() if "tpu" not in name}
+    several = any((quantity(text) or 0) > 1 for text in gpus.values())
     trains = bool(TRAINS.search(container.command_text()))
     torch = holds or "torch" in container.command_text()
-    return bool(gpus_of(container)) and (holds or several or (torch and trains))
+    return bool(gpus) and (holds or several or (torch and trains))
 
 
 def _volume_is_memory(pod: Pod, container: Container, volume: object) -> Iterator[Fault]:

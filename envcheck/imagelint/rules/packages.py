@@ -251,20 +251,18 @@ def _no_such_build(package: Package, install: Install, title: str, pinned: str |
 
 def _overruled(image: Image, package: Package, install: Install, variants: list[str]) -> Iterator[Fault]:
     """Say that the newest release is not on the extra index, so that pip takes the default index's build."""
-    newest = next((row for row in torch.releases() if package.admits(row.version)), None)
+    python = image.python_of(install)
+    rows = [row for row in torch.releases() if python is None or python in row.python_linux_x86_64]
+    newest = next((row for row in rows if package.admits(row.version)), None)
     cuda_version = installs.cuda_of_variant(variants[0])
     if newest is None or cuda_version is None or not newest.cuda_variants:
-        rows = [row for row in torch.releases() if row.cuda_variants]
-        newest_known = rows[0] if rows else None
+        newest_known = next((row for row in rows if row.cuda_variants), None)
         if newest_known is None or cuda_version is None or newest is None:
             return
         # The newest release's own list is not known; a version that all later ones lack is gone for good.
         if cuda_version in newest_known.cuda_variants or Version(cuda_version) > Version(newest_known.cuda_variants[0]):
             return
     elif cuda_version in newest.cuda_variants:
-        return
-    python = image.python_of(install)
-    if python and python not in newest.python_linux_x86_64:
         return
     yield Fault(
         cause="package-index-wrong",
