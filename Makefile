@@ -9,7 +9,7 @@ STACKS := tf-cpu torch-cpu
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test notebook hooks containers smoke lint install docs machines score bench tables refresh clean
+.PHONY: help run test notebook hooks containers conda smoke lint install docs machines score bench tables refresh clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -46,6 +46,9 @@ containers: $(STAMPS)/test .cache/containers/tools/.stamp  ## images built and r
 	fi
 	@$(BIN)/python -m compileall -q envcheck
 	$(BIN)/python -m pytest -m docker tests/containers $(ARGS)
+
+conda: $(STAMPS)/test  ## `conda env create` of every specification in environments/, with a real conda and a local channel
+	ENVCHECK_EVERY_STACK=1 $(BIN)/python -m pytest tests/install/test_conda.py --timeout 600 $(ARGS)
 
 lint: $(STAMPS)/lint  ## ruff, mypy --strict, import-linter, docs current
 	$(BIN)/ruff check .
