@@ -72,12 +72,14 @@ def jupyter(
         raise click.UsageError(
             f"There is no interpreter at {interpreter.path}: --python takes a program or an environment's folder."
         )
-    from envcheck.jupyter.examine import examine
+    from envcheck.jupyter.examine import examine, side_by_side
 
     hear = _hear(shown=not as_json)
 
     def look() -> Examined:
-        return examine(live, interpreter, start=not no_start, seconds=timeout, hear=hear)
+        # In a thread: an interrupt is seen at once, and closing `live` ends whatever is being waited for.
+        (seen,) = side_by_side([lambda: examine(live, interpreter, start=not no_start, seconds=timeout, hear=hear)])
+        return seen
 
     try:
         seen = look()

@@ -92,7 +92,7 @@ def carry_out(report: Report, examine: Examine, hear: Hear, wanted: Wanted = eve
         tried |= set(step.commands)
         hear(f"{step.title}: {step.action}")
         # An interrupt takes its ordinary way, for as long as it takes to bring back what was there.
-        with _on_interrupt(_raise_interrupt):
+        with on_interrupt(raise_interrupt):
             ended, report, written = _one(step, report, examine, hear, python, path, written)
         steps.append(ended)
         interrupted = ended.state == "interrupted"
@@ -171,7 +171,7 @@ def _one(
         state, detail = "interrupted", "broken off by you"
     except NotPossibleError as problem:
         state, detail = "failed", str(problem)
-    with _on_interrupt(signal.SIG_IGN):
+    with on_interrupt(signal.SIG_IGN):
         if state in {"failed", "interrupted", "made-worse", "did-not-help"}:
             detail = _take_back(python, place, written.after, detail, hear)
             seen = report
@@ -245,12 +245,13 @@ def _installed_or(python: Python, otherwise: list[str]) -> list[str]:
         return otherwise
 
 
-def _raise_interrupt(_number: int, _frame: FrameType | None) -> None:
+def raise_interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Answer an interrupt as Python does."""
     raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def _on_interrupt(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
+def on_interrupt(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
     """Answer interrupts in one way for a while; not in other threads than the main one, which alone is interrupted."""
     try:
         former = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}

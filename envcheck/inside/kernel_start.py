@@ -208,19 +208,15 @@ def conversation(process, ports, key, until):
 
 
 def goodbye(process, ports, key):
-    """Ask the kernel to leave, and end it where it does not."""
-    if process.poll() is None:
-        until = time.time() + GOODBYE_SECONDS
-        try:
-            peer = Peer(ports["control"], until)
-            ask(peer, key, uuid.uuid4().hex, "shutdown_request", {"restart": False})
-            peer.close()
-            process.wait(max(until - time.time(), 0.1))
-        except (OSError, GoneError, ValueError, subprocess.TimeoutExpired):
-            pass
-    if process.poll() is None:
-        process.kill()
-        process.wait()
+    """Ask the kernel to leave, and give it a while."""
+    until = time.time() + GOODBYE_SECONDS
+    try:
+        peer = Peer(ports["control"], until)
+        ask(peer, key, uuid.uuid4().hex, "shutdown_request", {"restart": False})
+        peer.close()
+        process.wait(max(until - time.time(), 0.1))
+    except (OSError, GoneError, ValueError, subprocess.TimeoutExpired):
+        pass
 
 
 def text_of(expression):
@@ -261,7 +257,11 @@ def main():
             said = conversation(process, ports, key, began + asked["seconds"])
             seconds = time.time() - began
             code = process.poll()
-            goodbye(process, ports, key)
+            if said is not None:
+                goodbye(process, ports, key)
+            if process.poll() is None:
+                process.kill()
+                process.wait()
             output.seek(0, os.SEEK_END)
             output.seek(max(output.tell() - OUTPUT_BYTES, 0))
             printed = output.read().decode("utf-8", "replace")

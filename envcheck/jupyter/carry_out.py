@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import pathlib
+import signal
 from collections.abc import Callable
 
 import msgspec
@@ -84,10 +85,12 @@ def carry_out(planned: Plan, seen: Examined, system: System, hear: Hear, seconds
     interrupted = False
     for number, step in enumerate(steps):
         hear(f"{step.title}: {step.action}")
-        if step.kind == "install":
-            ended, record = _install(step, seen.environment.python, record, hear)
-        else:
-            ended, record = _change(step, seen, system, path, record, seconds)
+        # An interrupt takes its ordinary way, for as long as it takes to bring back what was there.
+        with fix.on_interrupt(fix.raise_interrupt):
+            if step.kind == "install":
+                ended, record = _install(step, seen.environment.python, record, hear)
+            else:
+                ended, record = _change(step, seen, system, path, record, seconds)
         journal.write(path, record)
         steps[number] = ended
         interrupted = ended.state == "interrupted"
@@ -122,9 +125,10 @@ def _install(step: Step, python: Python, record: Record, hear: Hear) -> tuple[St
     except NotPossibleError as problem:
         state, detail = "failed", str(problem)
     if state != "done":
-        if place is not None:
-            environment.bring_back(python, place)
-        path.unlink(missing_ok=True)
+        with fix.on_interrupt(signal.SIG_IGN):
+            if place is not None:
+                environment.bring_back(python, place)
+            path.unlink(missing_ok=True)
         return msgspec.structs.replace(step, state=state, detail=detail), record
     environment.forget(place)
     done = FixStep(
@@ -165,7 +169,8 @@ def _change(
         state, detail = "failed", f"{error.filename or step.folder}: {error.strerror or error}"
     if state != "done":
         try:
-            journal.bring(step.folder, before)
+            with fix.on_interrupt(signal.SIG_IGN):
+                journal.bring(step.folder, before)
         except OSError as error:
             detail += f"; it could not be taken back: {error.strerror or error}"
             return msgspec.structs.replace(step, state=state, detail=detail), record
@@ -216,7 +221,8 @@ def _answer(step: Step, seen: Examined, system: System, seconds: float) -> str:
     one = next((one for one in found if one.folder == f"{parent}/{pathlib.PurePath(step.folder).name}"), None)
     if one is None or one.problem:
         return one.problem if one else "it cannot be read"
-    start = examine.start_kernel(system, one, seen.host, seconds)
+    # In a thread: an interrupt is seen at once, and whoever closes `system` ends the kernel.
+    (start,) = examine.side_by_side([lambda: examine.start_kernel(system, one, seen.host, seconds)])
     if start.state == "answers":
         return ""
     said = [line for line in start.output.splitlines() if line.strip()]

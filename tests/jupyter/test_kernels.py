@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import pty
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import uuid
 import zipfile
 
+import click
 import pytest
-from running import ROOT, Ran, run_cli
+from running import ROOT, Ran, left_running, processes_with, run_cli, start_cli
+
+from envcheck.commands.jupyter import jupyter
 
 ARGV = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
 LAUNCHER = ROOT / "tests" / "fake_kernel.py"
@@ -288,8 +296,45 @@ def test_without_a_terminal_and_without_yes_nothing_is_changed(house: House) -> 
     assert house.files() == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_is_broken_off_is_taken_back_and_leaves_nothing_running(house: House, number: signal.Signals) -> None:
+    python = house.environment("project/.venv")
+    mark = uuid.uuid4().hex
+    options = ["jupyter", "--fix", "--yes", "--timeout", "5", "--python", str(python)]
+    with start_cli(options, env={**house.variables, "FAKE_KERNEL": "deaf"}, cwd=house.home, mark=mark) as process:
+        deadline = time.monotonic() + 30
+        while not any("ipykernel_launcher" in " ".join(one.cmdline()) for one in processes_with(mark)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert house.files() != {}
+        process.send_signal(number)
+        stdout, _ = process.communicate(timeout=20)
+    if number is signal.SIGINT:
+        assert process.returncode == 130
+        assert "[broken off]" in stdout.decode()
+    else:
+        # Nobody was there to take it back: the record was written before anything was changed.
+        assert house.jupyter("--undo").code == 0
+    assert house.files() == {}
+    assert left_running(mark, 12) == []
+
+
+@pytest.mark.parametrize(("answer", "done"), [("y", True), ("n", False)])
+def test_a_user_at_a_terminal_is_asked(house: House, answer: str, done: bool) -> None:
+    gone = house.kernel("gone", "/home/somebody/gone/bin/python")
+    ours, theirs = pty.openpty()
+    options = ["jupyter", "--fix", "--no-start", "--python", str(house.environment("project/.venv"))]
+    with start_cli(options, env=house.variables, cwd=house.home, stdin=theirs) as process:
+        os.write(ours, f"{answer}\n".encode())
+        stdout, stderr = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert "Do this?" in stderr.decode()
+    assert f"rm -r {gone}" in stdout.decode()
+    assert gone.exists() is not done
+
+
 @pytest.mark.parametrize("options", [["--yes"], ["--dry-run"], ["--undo", "--fix"], ["--fix", "--yes", "--dry-run"]])
-def test_options_that_do_not_go_together_are_refused(house: House, options: list[str]) -> None:
-    ran = house.jupyter(*options)
-    assert ran.code == 2
-    assert len(ran.stderr.splitlines()) == 1
+def test_options_that_do_not_go_together_are_refused(options: list[str]) -> None:
+    with pytest.raises(click.UsageError):
+        jupyter.main(options, standalone_mode=False)
