@@ -52,17 +52,32 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
 
 
-def find(system: System) -> Engine:
-    """Return Docker where its client is there, else Podman.
+def engines(system: System) -> list[Engine]:
+    """Return the engines whose client is here, Docker first.
 
     Raises:
         EngineError: neither is there.
     """
-    for name in ("docker", "podman"):
-        program = system.which(name)
-        if program:
-            return Engine(program, name)
-    raise EngineError("--container needs docker or podman on PATH; neither is here")
+    found = [Engine(program, name) for name in ("docker", "podman") if (program := system.which(name))]
+    if not found:
+        raise EngineError("--container needs docker or podman on PATH; neither is here")
+    return found
+
+
+def find(system: System, name: str) -> tuple[Engine, Target]:
+    """Return the first engine that knows a name, and what it means there.
+
+    Raises:
+        EngineError: no engine answers, none knows the name, or nothing can be run in what it names; where two engines
+            are here, the first one's reason.
+    """
+    reasons = []
+    for engine in engines(system):
+        try:
+            return engine, target(system, engine, name)
+        except EngineError as error:  # noqa: PERF203 - two at most
+            reasons.append(error)
+    raise reasons[0]
 
 
 def target(system: System, engine: Engine, name: str) -> Target:

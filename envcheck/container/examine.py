@@ -82,8 +82,7 @@ def examine_container(wish: Wish, probes: Sequence[Probe], checks: Sequence[Chec
     live = Live()
     opened = None
     try:
-        chosen = engine.find(live)
-        target = engine.target(live, chosen, wish.name)
+        chosen, target = engine.find(live, wish.name)
         host = examined_host(live, probes, checks)
         opened = enter(live, chosen, target, options_for(wish, chosen, target, host))
         declared = configuration.read(opened.system, wish.required, wish.mute)

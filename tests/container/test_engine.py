@@ -89,9 +89,24 @@ def test_an_engine_that_does_not_answer_is_one_sentence_with_its_cure(ended: Com
     assert "\n" not in str(caught.value)
 
 
-def test_podman_is_taken_where_docker_is_not_there() -> None:
-    assert engine.find(Recording({"which podman": "/usr/bin/podman"})).name == "podman"
-    both = Recording({"which podman": "/usr/bin/podman", "which docker": "/usr/bin/docker"})
-    assert engine.find(both).name == "docker"
+def test_podman_is_asked_where_docker_is_not_there_or_does_not_answer() -> None:
+    image = Completed(outcome="ok", exit_code=0, stdout='[{"Id": "abc"}]')
+    silent = Completed(outcome="ok", exit_code=1, stderr="Cannot connect to the Docker daemon at unix:///x.")
+    absent = Completed(outcome="ok", exit_code=125, stderr="Error: no such container it")
+    answers = {
+        "run /usr/bin/docker container inspect it": silent,
+        "run /usr/bin/podman container inspect it": absent,
+        "run /usr/bin/podman image inspect it": image,
+    }
+    told = {key: {name: getattr(value, name) for name in Completed.__struct_fields__} for key, value in answers.items()}
+    podman = {"which podman": "/usr/bin/podman"}
+    for clients in (podman, {**podman, "which docker": "/usr/bin/docker"}):
+        found, target = engine.find(Recording({**told, **clients}), "it")
+        assert (found.name, target.identity) == ("podman", "abc")
+
+
+def test_where_no_engine_answers_the_first_one_s_reason_is_said() -> None:
+    with pytest.raises(engine.EngineError, match="docker"):
+        engine.find(Recording({"which docker": "/usr/bin/docker", "which podman": "/usr/bin/podman"}), "it")
     with pytest.raises(engine.EngineError, match="neither is here"):
-        engine.find(Recording({}))
+        engine.find(Recording({}), "it")
