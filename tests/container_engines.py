@@ -147,25 +147,24 @@ class Podman:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
 
+        self.client = folder / "programs" / "podman"
+        self.client.parent.mkdir()
+        self.client.write_text(
+            f"#!/bin/sh\ncd {folder} && exec env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME={folder} "
+            f"XDG_RUNTIME_DIR={folder} CONTAINERS_CONF={folder}/containers.conf /usr/sbin/runuser -u {self.USER} -- "
+            f'/usr/bin/podman --root {folder}/storage --runroot {folder}/state "$@"\n'
+        )
+        self.client.chmod(0o755)
+
     def run(self, *args: str, check: bool = False) -> subprocess.CompletedProcess[str]:
         """Run it; on failure with `check`, show what it printed."""
         done = subprocess.run(
-            [
-                *("/usr/sbin/runuser", "-u", self.USER, "--", "/usr/bin/podman"),
-                *("--root", str(self.folder / "storage"), "--runroot", str(self.folder / "state")),
-                *args,
-            ],
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.folder),
-                "XDG_RUNTIME_DIR": str(self.folder),
-                "CONTAINERS_CONF": str(self.folder / "containers.conf"),
-            },
-            cwd=self.folder,
+            [str(self.client), *args],
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
+            stdin=subprocess.DEVNULL,
         )
         if check:
             assert done.returncode == 0, f"podman {' '.join(args)}\n{done.stderr[-3000:]}"
@@ -183,8 +182,8 @@ def podman() -> Iterator[Podman]:
         '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\nnetns = "none"\n'
         '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n'
     )
-    shutil.chown(folder, Podman.USER, Podman.USER)
     started = Podman(folder)
+    shutil.chown(folder, Podman.USER, Podman.USER)
     try:
         yield started
     finally:

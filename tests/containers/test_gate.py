@@ -231,7 +231,7 @@ def test_nothing_is_left_of_a_gate_that_docker_stops_while_it_examines(
 
 
 @pytest.mark.skipif(not pathlib.Path("/usr/bin/podman").exists(), reason="podman is missing; `make containers` gets it")
-def test_podman_runs_the_gate_without_root_too(
+def test_podman_runs_the_gate_without_root_and_is_examined_from_outside(
     docker: engines.Docker, torch_image: str, work: pathlib.Path, podman: engines.Podman
 ) -> None:
     assert torch_image
@@ -250,3 +250,12 @@ def test_podman_runs_the_gate_without_root_too(
     assert (done.returncode, done.stdout) == (78, ""), done.stderr
     assert "container-gpu-not-requested" in done.stderr
     assert "container: podman" in done.stderr
+    outside = docker.envcheck(
+        *("doctor", "--json", "--quick", "--container", "envcheck/gate:test", "--container-options", "--shm-size 1g"),
+        DOCKER_HOST="unix:///nowhere.sock",
+        PATH=f"{podman.client.parent}:{docker.variables['PATH']}",
+    )
+    found = json.loads(outside.stdout)
+    assert found["options"]["engine"] == "podman"
+    assert found["facts"]["platform"]["container"] == "podman"
+    assert found["facts"]["python"]["version"].startswith("3.11.")
