@@ -20,7 +20,7 @@ from envcheck.smoke.choice import Choice
 from envcheck.smoke.endurance_record import Machine, Round
 from envcheck.smoke.proof import Curve, Measure, Proof
 from envcheck.smoke.result import Condition, Failure, Status
-from envcheck.smoke.robust import noise_about_line, quartiles, rising_share, slope
+from envcheck.smoke.robust import noise_about_line, quartiles, rising_share, slope, trend
 
 NAMES = {
     "tensorflow": "TensorFlow",
@@ -34,22 +34,23 @@ NAMES = {
 WARM_UP_SHARE = 0.2
 """Part of a session's rounds that is left out at its start: caches fill, clocks and temperatures rise."""
 
-FEWEST_POINTS = 6
-"""Points after the warm-up below which no course is judged."""
+FEWEST_POINTS = 8
+"""Points after the warm-up below which no course is judged: fewer cannot be told from chance."""
+
+SURE = 3.1
+"""Standard deviations of chance beyond which a course rises or falls: once in a thousand times by chance."""
 
 LEAK_BYTES, LEAK_SHARE = 32 << 20, 0.05
 """Growth of memory from which it counts as a leak: both so many bytes and this part of what there was."""
 
 STEADY = 0.8
-"""Share of pairs of points that must rise (or fall) for a course to be one: 0.5 by chance."""
+"""Share of pairs of points that must rise for memory to leak: 0.5 by chance."""
 
 STILL_GROWING = 0.3
 """Slope of the second half over that of the whole below which memory levels off: a cache that has filled."""
 
 SLOWER = 0.10
-"""Fall of a rate, over its median, from which it counts; it must also be three times its own noise."""
-
-NOISES = 3.0
+"""Fall of a rate, over its median, from which it counts, where its rounds are sure of it."""
 
 DISTURBED_CORES = 0.1
 """As of the pace: cores' worth of others' work, and of waiting, from which a round is disturbed."""
@@ -364,11 +365,12 @@ def grown(points: Course) -> float:
     half = len(points) // 2
     still = slope(x[half:], y[half:]) >= STILL_GROWING * inclination
     enough = growth >= max(LEAK_BYTES, LEAK_SHARE * median(y))
-    return growth if enough and still and rising_share(y) >= STEADY else 0.0
+    steady = rising_share(y) >= STEADY and trend(y) >= SURE
+    return growth if enough and still and steady else 0.0
 
 
 def fallen(points: Course) -> float:
-    """Return by which part of its median a rate fell where that is more than its noise; else 0."""
+    """Return by which part a rate fell, from its first third to its last, where that is no chance; else 0."""
     if len(points) < FEWEST_POINTS:
         return 0.0
     x, y = [at for at, _ in points], [value for _, value in points]
@@ -379,9 +381,7 @@ def fallen(points: Course) -> float:
         return 0.0
     by_slope = -slope(x, y) * (x[-1] - x[0]) / middle
     by_ends = 1 - after / before
-    noise = noise_about_line(x, y) / middle
-    steady = 1 - rising_share(y) >= STEADY
-    return by_ends if min(by_slope, by_ends) >= max(SLOWER, NOISES * noise) and steady else 0.0
+    return by_ends if min(by_slope, by_ends) >= SLOWER and trend(y) <= -SURE else 0.0
 
 
 RATES: tuple[tuple[str, str, Callable[[Round], float | None]], ...] = (
@@ -410,7 +410,9 @@ def _slower(watched: Watched, device: str, rounds: Sequence[Round]) -> Finding |
             third = len(points) // 3
             before = median([value for _, value in points[:third]])
             after = median([value for _, value in points[-third:]])
-            falls.append((fall, f"{name}: {before:,.0f} {unit} at first, {after:,.0f} {unit} at last", points))
+            noise = noise_about_line([at for at, _ in points], [value for _, value in points]) / before
+            text = f"{name}: {before:,.0f} {unit} at first, {after:,.0f} {unit} at last, rounds scatter by {noise:.0%}"
+            falls.append((fall, text, points))
     if not falls:
         return None
     fall, _, points = max(falls, key=lambda item: item[0])

@@ -99,7 +99,7 @@ def test_a_fall_with_a_fall_of_the_clock_says_so() -> None:
 
 
 def test_a_rate_that_only_scatters_is_not_called_slower() -> None:
-    scattered = [1000.0 + 150 * (-1) ** number - 2 * number for number in range(40)]
+    scattered = [1000.0 + 300 * (-1) ** number - 2 * number for number in range(40)]
     assert not proof_of(watched(rounds=rounds_of(scattered))).findings
 
 
@@ -286,7 +286,7 @@ def test_a_leak_and_numbers_that_are_none_are_each_caught_by_name(stub: Callable
 
 
 def test_a_result_that_changes_and_a_slow_down_are_each_caught_by_name(stub: Callable[..., Proof]) -> None:
-    proof = stub("wrong slow", minutes=0.07)
+    proof = stub("wrong slow", minutes=0.09)
     assert causes(proof.findings) == ["hardware-computes-wrongly", "processor-throttled"]
     assert "The same product comes out otherwise" in proof.findings[0].title
 

@@ -250,7 +250,7 @@ class Adam:
             kept.append(b"x" * (2 << 20))
         if "many-threads" in FAULTS:
             time.sleep(0.001 * threads[0])
-        time.sleep(0.004 + (0.0002 * steps[0] if "slow" in FAULTS else 0.0))
+        time.sleep(0.004 + (0.0001 * steps[0] if "slow" in FAULTS else 0.0))
 
 
 def conv2d(images, kernels, padding):
