@@ -129,7 +129,11 @@ def is_compose(document: Node) -> bool:
     services = at(document, "services")
     if at(document, "apiVersion") is not None or not isinstance(services, Mapping):
         return False
-    return all(isinstance(service, Mapping) for service in services.values.values()) and bool(services.values)
+    listed = services.values.values()
+    # A service without anything has the value null.
+    empty = [service for service in listed if isinstance(service, Scalar) and service.text in {"", "~", "null"}]
+    mappings = [service for service in listed if isinstance(service, Mapping)]
+    return bool(mappings) and len(mappings) + len(empty) == len(services.values)
 
 
 def services_of(document: Node, path: str, folder: Folder, environment: AbstractMapping[str, str]) -> list[Service]:
@@ -149,8 +153,9 @@ def services_of(document: Node, path: str, folder: Folder, environment: Abstract
     for name, node in listed.values.items() if isinstance(listed, Mapping) else ():
         if not isinstance(node, Mapping) or not isinstance(listed, Mapping):
             continue
-        merged = _extended(node, listed, folder)
+        merged = _with_own_file(node, listed)
         others = [same for sibling in siblings if isinstance(same := at(sibling, "services", name), Mapping)]
+        others += _from_other_file(node, folder)
         line = listed.line_of(name)
         built, image = _built(merged, others, folder, variables), None
         reference = next((text for other in (merged, *others) if (text := text_at(other, "image"))), None)
@@ -185,26 +190,28 @@ def _image_key(service: Service) -> str:
     return f"{service.built.path}#{service.built.stage.index}" if service.built else ""
 
 
-def _extended(node: Mapping, listed: Mapping, folder: Folder) -> Mapping:
-    """Put what `extends` brings behind what the service says itself; lists are not joined."""
+def _with_own_file(node: Mapping, listed: Mapping) -> Mapping:
+    """Put what `extends` brings from the same file behind what the service says itself; lists are not joined."""
     extends = at(node, "extends")
-    if extends is None:
+    if extends is None or text_at(extends, "file"):
         return node
     name = extends.text if isinstance(extends, Scalar) else text_at(extends, "service")
-    file = None if isinstance(extends, Scalar) else text_at(extends, "file")
-    source: Node | None = listed
-    if file:
-        text = folder.text(file)
-        try:
-            source = at(nodes.documents(text)[0], "services") if text else None
-        except (UnreadableError, IndexError):
-            source = None
-    other = at(source, name) if name else None
+    other = listed.values.get(name or "")
     if not isinstance(other, Mapping) or other is node:
         return node
     values = {**other.values, **node.values}
-    lines = {key: node.line_of(key) for key in values}
-    return Mapping(values, lines, node.line, node.end_line)
+    return Mapping(values, {key: node.line_of(key) for key in values}, node.line, node.end_line)
+
+
+def _from_other_file(node: Mapping, folder: Folder) -> list[Mapping]:
+    """Return the service of another file that a service extends; its lines are that file's, so it is not judged."""
+    file, name = text_at(node, "extends", "file"), text_at(node, "extends", "service")
+    text = folder.text(file) if file else None
+    try:
+        found = [at(document, "services", name or "") for document in nodes.documents(text or "")[:1]]
+    except UnreadableError:
+        return []
+    return [service for service in found if isinstance(service, Mapping)]
 
 
 def _siblings(path: str, folder: Folder) -> list[Node]:

@@ -74,30 +74,39 @@ def copied_by(
     return copied, from_stages
 
 
-def source_of(copied: list[Copied], inside: str, before: int) -> tuple[str, Copied] | None:
+def source_of(copied: list[Copied], context: Folder, inside: str, before: int) -> tuple[str, Copied] | None:
     """Return the file of the build context that lies at a path of the image, and the COPY that put it there.
 
     Args:
         copied: what was copied.
+        context: the build context; of several files that may lie there, one that is in it is preferred.
         inside: absolute path in the image.
         before: number of the instruction that looks there; what is copied later is not there yet.
     """
-    for item in reversed(copied):
-        if item.order >= before:
-            continue
-        name = posixpath.basename(inside)
-        if item.unseen and inside.startswith(item.target.rstrip("/") + "/"):
-            return posixpath.normpath(posixpath.join(item.source, name)), item
-        if item.into:
-            if posixpath.join(item.target, posixpath.basename(item.source)) == inside:
-                return item.source, item
-            if "*" in item.source and posixpath.dirname(inside) == item.target:
-                return posixpath.join(posixpath.dirname(item.source), name), item
-        elif item.target == inside:
-            return item.source, item
-        elif inside.startswith(item.target.rstrip("/") + "/"):
-            rest = inside[len(item.target.rstrip("/")) + 1 :]
-            return posixpath.normpath(posixpath.join(item.source, rest)), item
+    found = [
+        (source, item)
+        for item in reversed(copied)
+        if item.order < before and (source := _source_within(item, inside)) is not None
+    ]
+    there = ((source, item) for source, item in found if context.file(source))
+    return next(there, found[0] if found else None)
+
+
+def _source_within(item: Copied, inside: str) -> str | None:
+    """Return which file a COPY puts at a path of the image; None where it puts none there."""
+    name = posixpath.basename(inside)
+    folder = item.target.rstrip("/") + "/"
+    if item.unseen and inside.startswith(folder):
+        return posixpath.normpath(posixpath.join(item.source, name))
+    if item.into:
+        if posixpath.join(item.target, posixpath.basename(item.source)) == inside:
+            return item.source
+        glob = "*" in item.source and posixpath.dirname(inside) == item.target
+        return posixpath.join(posixpath.dirname(item.source), name) if glob else None
+    if item.target == inside:
+        return item.source
+    if inside.startswith(folder):
+        return posixpath.normpath(posixpath.join(item.source, inside.removeprefix(folder)))
     return None
 
 
@@ -119,7 +128,7 @@ def reader_of(copied: list[Copied], context: Folder, folder: str, order: int, mo
 
     def read(name: str) -> tuple[str, str] | None:
         inside = posixpath.normpath(posixpath.join(folder, name))
-        found = source_of(copied, inside, order)
+        found = source_of(copied, context, inside, order)
         source = found[0] if found else _mounted(mounts, inside, folder)
         text = context.text(source) if source else None
         return (context.named(source), text) if source and text is not None else None

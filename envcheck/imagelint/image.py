@@ -370,8 +370,9 @@ def image_of(
     copied, from_stages = copied_by(
         path, [(step.order, step.instruction, step.variables, step.folder) for step in steps], context
     )
-    written = first.platform or platform or ""
-    machine = machine_of_platform(written) or base.machine
+    # TARGETPLATFORM is what is built for; BUILDPLATFORM is the builder's own and not known.
+    for_target = not first.platform or "TARGET" in first.platform
+    machine = machine_of_platform(platform or "" if for_target else first.platform) or base.machine
     found: list[Install] = []
     for step in steps:
         if step.instruction.name != "RUN":

@@ -13,6 +13,7 @@ import msgspec
 from envcheck import __version__
 from envcheck.imagelint import compose, dockerfile, kubernetes, nodes
 from envcheck.imagelint.compose import Service
+from envcheck.imagelint.dockerfile import Dockerfile
 from envcheck.imagelint.faults import SCHEMA_VERSION, Fault, LintedFile, LintReport, verdict_of
 from envcheck.imagelint.image import Image, image_of
 from envcheck.imagelint.kubernetes import Pod
@@ -25,6 +26,7 @@ _DOCKERFILE = re.compile(r"(?:^|[._-])(?:dockerfile|containerfile)(?:[._-]|$)", 
 _IGNORE = re.compile(r"#\s*envcheck:\s*ignore(?:\s*=\s*|\s+)?([A-Za-z0-9*,\s-]*)")
 _PASSED_OVER = frozenset({".git", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".cache", "site-packages"})
 _LONGEST_LISTING = 2000
+_HIGHEST_CONTEXT = 3
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,7 +194,7 @@ def _dockerfile(document: Document, options: Options) -> _Examined:
     if target is None:
         names = ", ".join(stage.name for stage in parsed.stages if stage.name) or "none has a name"
         raise UnreadableError(f"no stage {options.target!r} in it ({names})")
-    context = Folder(options.context) if options.context is not None else document.folder
+    context = Folder(options.context) if options.context is not None else _likely_context(document, parsed)
     images: list[Image | Service | Pod] = []
     needs = []
     for stage in parsed.stages:
@@ -205,6 +207,34 @@ def _dockerfile(document: Document, options: Options) -> _Examined:
         if stage is target and (sentence := _image_needs(image)):
             needs.append(sentence)
     return _Examined(kind="dockerfile", subjects=images, images=needs)
+
+
+def _likely_context(document: Document, parsed: Dockerfile) -> Folder:
+    """Return the build context: the folder of the Dockerfile, or one above it that has more of what is copied.
+
+    A Dockerfile in `docker/` is often built from the folder above: `docker build -f docker/Dockerfile .`.
+    """
+    sources = [
+        word
+        for stage in parsed.stages
+        for instruction in stage.instructions
+        if instruction.name in {"COPY", "ADD"} and "from" not in instruction.flags
+        for word in (instruction.words or instruction.text.split())[:-1]
+        if re.fullmatch(r"[\w./-]+", word) and word.strip("./")
+    ]
+
+    def held(folder: Folder) -> int:
+        return sum(folder.file(word.lstrip("/")) is not None or folder.is_folder(word.lstrip("/")) for word in sources)
+
+    candidates = [document.folder]
+    while (
+        document.folder.known
+        and candidates[-1].path
+        and not candidates[-1].path.startswith("..")
+        and (len(candidates) <= _HIGHEST_CONTEXT)
+    ):
+        candidates.append(folder_of(candidates[-1].path))
+    return max(candidates, key=held)
 
 
 def _image_needs(image: Image) -> str:

@@ -173,6 +173,15 @@ def test_variables_come_from_the_file_of_the_folder_and_from_the_shell(tmp_path:
     assert "driver-runs-the-service" in {fault.rule for fault in old}
 
 
+def test_what_another_file_brings_by_extends_is_seen_and_not_judged_there(tmp_path: pathlib.Path) -> None:
+    files = {
+        "compose.yaml": "services:\n  train:\n    extends: {file: base.yml, service: gpu}\n"
+        "    image: pytorch/pytorch:2.6.0-cuda12.4-cudnn9-runtime\n    ipc: host\n",
+        "base.yml": f"services:\n  gpu:\n    environment: {{NVIDIA_VISIBLE_DEVICES: nothing}}\n{GPU}",
+    }
+    assert faults(tmp_path, files, "compose.yaml") == []
+
+
 def test_a_script_that_is_mounted_and_started_is_read(tmp_path: pathlib.Path) -> None:
     files = {
         "compose.yaml": "services:\n  a:\n    image: debian:12\n    entrypoint: /run.sh\n    volumes:\n"

@@ -317,6 +317,16 @@ def test_requirements_beside_are_read_and_the_fault_is_named_there(tmp_path: pat
     assert (fault.place.path, fault.place.line) == ("requirements.txt", 2)
 
 
+def test_a_dockerfile_in_a_folder_of_its_own_is_built_from_the_folder_above(tmp_path: pathlib.Path) -> None:
+    files = {
+        "docker/Dockerfile": "FROM python:3.11\nCOPY requirements.txt src /app/\n"
+        "RUN pip install -r /app/requirements.txt\n",
+        "src/train.py": "",
+        "requirements.txt": "sklearn\n",
+    }
+    assert [fault.place.path for fault in faults(tmp_path, files)] == ["requirements.txt"]
+
+
 def test_requirements_that_are_mounted_for_one_run_are_read_too(tmp_path: pathlib.Path) -> None:
     files = {
         "Dockerfile": "FROM python:3.11\nRUN --mount=type=cache,target=/root/.cache "

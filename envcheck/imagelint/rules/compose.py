@@ -53,8 +53,6 @@ def service_with_cuda_asks_for_a_gpu(service: Service) -> Iterator[Fault]:
     """
     if not service.for_nvidia() or service.asks_for_gpu() or service.image_has_gpu_elsewhere or _for_cpu(service):
         return
-    if "extends" in service.node.values and text_at(service.node, "extends", "file"):
-        return
     built = f"built from {service.built.base.reference}" if service.built else ""
     what = f"image: {service.image.reference}" if service.image else built
     yield Fault(

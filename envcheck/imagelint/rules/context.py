@@ -44,14 +44,14 @@ def requirements_are_there_when_installed(image: Image) -> Iterator[Fault]:
                 continue
             for word in install.files:
                 inside = posixpath.normpath(posixpath.join(install.folder, word.text))
-                later = source_of(image.copied, inside, LAST)
+                later = source_of(image.copied, image.context, inside, LAST)
                 known = image.base.distribution_id is not None or image.base.repository in {"nvidia/cuda", "python"}
                 written = any(
                     word.text in command.text and ">" in command.text
                     for _, command in image.commands()
                     if command.line <= word.line
                 )
-                if "$" in word.text or written or source_of(image.copied, inside, step.order):
+                if "$" in word.text or written or source_of(image.copied, image.context, inside, step.order):
                     continue
                 elsewhere = brought or onbuild or not known or _heredoc_writes(image, word.text)
                 if elsewhere and (later is None or later[1].unseen):
@@ -207,7 +207,8 @@ def _started_scripts(image: Image) -> Iterator[tuple[str, Place, Copied | None]]
         path, direct = found
         if not posixpath.isabs(path) and direct and "/" not in path:
             path = posixpath.join("/usr/local/bin", path)
-        source = source_of(image.copied, posixpath.normpath(posixpath.join(step.folder, path)), step.order)
+        inside = posixpath.normpath(posixpath.join(step.folder, path))
+        source = source_of(image.copied, image.context, inside, step.order)
         if source and image.context.file(source[0]):
             yield source[0], place, source[1] if direct else None
 
