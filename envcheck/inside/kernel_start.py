@@ -45,9 +45,11 @@ MORE, LONG, COMMAND = 1, 2, 4
 EXPRESSIONS = {
     "executable": "__import__('sys').executable",
     "prefix": "__import__('sys').prefix",
-    "version": "'.'.join(map(str, __import__('sys').version_info[:3]))",
 }
 """What a kernel of Python is asked about itself."""
+
+EXPRESSIONS_SECONDS = 5.0
+"""How long it may take to answer that: it has answered who it is, and so it works."""
 
 
 class GoneError(Exception):
@@ -75,7 +77,7 @@ class Peer:
         """Return so many bytes; wait until the deadline for them."""
         found = b""
         while len(found) < count:
-            left = self.until - time.time()
+            left = self.until - time.monotonic()
             if left <= 0:
                 raise socket.timeout("no answer in time")
             self.socket.settimeout(left)
@@ -188,18 +190,15 @@ def connection_file(folder, key):
 def conversation(process, ports, key, until):
     """Return what the kernel says of itself; None where it ended or stayed silent."""
     session = uuid.uuid4().hex
-    while time.time() < until and process.poll() is None:
+    while time.monotonic() < until and process.poll() is None:
         try:
             peer = Peer(ports["shell"], until)
         except (OSError, GoneError):
             time.sleep(PAUSE_SECONDS)
             continue
         try:
-            said = {"info": ask(peer, key, session, "kernel_info_request", {})}
-            if (said["info"].get("language_info") or {}).get("name") == "python":
-                request = {"code": "", "silent": True, "store_history": False, "user_expressions": EXPRESSIONS}
-                said["python"] = ask(peer, key, session, "execute_request", request)
-            return said
+            info = ask(peer, key, session, "kernel_info_request", {})
+            return {"info": info, "expressions": expressions_of(peer, key, session, info)}
         except (OSError, GoneError, ValueError):
             time.sleep(PAUSE_SECONDS)
         finally:
@@ -207,14 +206,26 @@ def conversation(process, ports, key, until):
     return None
 
 
+def expressions_of(peer, key, session, info):
+    """Return what a kernel of Python says of its interpreter; nothing where it is another one or does not tell."""
+    if (info.get("language_info") or {}).get("name") != "python":
+        return {}
+    peer.until = min(peer.until, time.monotonic() + EXPRESSIONS_SECONDS)
+    request = {"code": "", "silent": True, "store_history": False, "user_expressions": EXPRESSIONS}
+    try:
+        return ask(peer, key, session, "execute_request", request).get("user_expressions") or {}
+    except (OSError, GoneError, ValueError):
+        return {}
+
+
 def goodbye(process, ports, key):
     """Ask the kernel to leave, and give it a while."""
-    until = time.time() + GOODBYE_SECONDS
+    until = time.monotonic() + GOODBYE_SECONDS
     try:
         peer = Peer(ports["control"], until)
         ask(peer, key, uuid.uuid4().hex, "shutdown_request", {"restart": False})
         peer.close()
-        process.wait(max(until - time.time(), 0.1))
+        process.wait(max(until - time.monotonic(), 0.1))
     except (OSError, GoneError, ValueError, subprocess.TimeoutExpired):
         pass
 
@@ -238,13 +249,14 @@ def main():
     asked = json.loads(sys.stdin.read())
     folder = tempfile.mkdtemp(prefix="envcheck-kernel-")
     key = uuid.uuid4().hex.encode()
-    began = time.time()
+    began = time.monotonic()
     try:
         path, ports = connection_file(folder, key)
         environment = dict(os.environ, **asked.get("variables") or {})
         # What jupyter_client does for every kernel: the kernel ends with whoever started it.
         environment.pop("PYTHONEXECUTABLE", None)
-        environment["JPY_PARENT_PID"] = str(os.getpid())
+        if os.name == "posix":
+            environment["JPY_PARENT_PID"] = str(os.getpid())
         argv = [word.replace("{connection_file}", path) for word in asked["argv"]]
         with open(os.path.join(folder, "output"), "w+b") as output:
             try:
@@ -255,7 +267,7 @@ def main():
                 channel.say("kernel", state="not-started", detail="%s: %s" % (argv[0], error), seconds=0.0)
                 return
             said = conversation(process, ports, key, began + asked["seconds"])
-            seconds = time.time() - began
+            seconds = time.monotonic() - began
             code = process.poll()
             if said is not None:
                 goodbye(process, ports, key)
@@ -280,7 +292,7 @@ def report(said, code, seconds, printed):
         return
     info = said["info"]
     language = info.get("language_info") or {}
-    expressions = (said.get("python") or {}).get("user_expressions") or {}
+    expressions = said["expressions"]
     channel.say(
         "kernel",
         state="answers",
@@ -290,7 +302,6 @@ def report(said, code, seconds, printed):
         language_version=str(language.get("version", "")),
         executable=text_of(expressions.get("executable")),
         prefix=text_of(expressions.get("prefix")),
-        python_version=text_of(expressions.get("version")),
         **found,
     )
 

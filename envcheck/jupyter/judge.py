@@ -15,6 +15,7 @@ from envcheck.facts import Python
 from envcheck.jupyter import names, specifications
 from envcheck.jupyter.examine import Examined
 from envcheck.jupyter.model import SCHEMA_VERSION, JupyterReport, Kernel, frameworks_of, version_of
+from envcheck.redact import mask_secrets
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity, Verdict
 
 OUTPUT_LINES = 3
@@ -27,9 +28,39 @@ NOISE = re.compile(r"without encryption|frozen modules|PYDEVD_DISABLE_FILE_VALID
 
 KERNELS_SHOWN = 4
 
+DISTRIBUTIONS = {
+    "IPython": "ipython",
+    "comm": "comm",
+    "dateutil": "python-dateutil",
+    "debugpy": "debugpy",
+    "decorator": "decorator",
+    "ipykernel": "ipykernel",
+    "ipykernel_launcher": "ipykernel",
+    "jedi": "jedi",
+    "jupyter_client": "jupyter-client",
+    "jupyter_core": "jupyter-core",
+    "matplotlib_inline": "matplotlib-inline",
+    "nest_asyncio": "nest-asyncio",
+    "packaging": "packaging",
+    "pexpect": "pexpect",
+    "platformdirs": "platformdirs",
+    "prompt_toolkit": "prompt-toolkit",
+    "psutil": "psutil",
+    "pygments": "pygments",
+    "stack_data": "stack-data",
+    "tornado": "tornado",
+    "traitlets": "traitlets",
+    "zmq": "pyzmq",
+}
+"""Module → distribution, of what ipykernel and IPython import.
+
+Source: the requirements in the metadata of ipykernel 6.29 and 7.1, and of IPython 8 and 9.
+"""
+
 
 def judge(seen: Examined) -> JupyterReport:
     """Return the report."""
+    seen = msgspec.structs.replace(seen, kernels=[_without_secrets(kernel) for kernel in seen.kernels])
     findings = sorted(
         [*_server(seen), *_environment(seen), *_kernels(seen), *_notes(seen)],
         key=lambda finding: (list(Severity).index(finding.severity), depth(finding.cause)),
@@ -47,6 +78,16 @@ def judge(seen: Examined) -> JupyterReport:
         folders=seen.folders,
         kernels=seen.kernels,
         magic=_magic(seen) if usable(seen) else "",
+    )
+
+
+def _without_secrets(kernel: Kernel) -> Kernel:
+    """Return a kernel whose command and output name no password, key or token."""
+    argv = [mask_secrets(word) for word in kernel.specification.argv]
+    return msgspec.structs.replace(
+        kernel,
+        specification=msgspec.structs.replace(kernel.specification, argv=argv),
+        start=msgspec.structs.replace(kernel.start, output=mask_secrets(kernel.start.output)),
     )
 
 
@@ -259,9 +300,8 @@ def _not_answering(kernel: Kernel, seen: Examined) -> Finding:
             confidence=Confidence.POSSIBLE,
         )
     how = f"ended by {start.signal}" if start.signal else f"exit status {start.exit_code}"
-    missing = re.search(r"No module named '?([\w.]+)", start.output)
-    if missing:
-        module = missing[1].partition(".")[0]
+    module = _missing_module(kernel)
+    if module:
         cause = CAUSE if module in {"ipykernel", "ipykernel_launcher"} else "package-not-installed"
         return _finding(kernel, f"ends as it starts: there is no module {module}", evidence, seen, cause=cause)
     said = f": {last}" if last else ""
@@ -306,15 +346,7 @@ def _remedy(kernel: Kernel, seen: Examined) -> Remedy:
             changes=f"{one.folder}/kernel.json",
         )
     if kernel.state == "ok" and kernel.is_python and kernel.interpreter in seen.pythons:
-        python, packages = seen.pythons[kernel.interpreter]
-        missing = re.search(r"No module named '?([\w.]+)", kernel.start.output)
-        module = missing[1].partition(".")[0] if missing else ""
-        wanted = module if module and module != "ipykernel_launcher" else "ipykernel"
-        if kernel.ipykernel == "" or missing:
-            return cures.install(python, [wanted], f"Install {wanted} where the kernel runs", packages=packages)
-        again = "--reinstall" if cures.installer(python).startswith("uv ") else "--force-reinstall"
-        action = "Install ipykernel and what it needs again where the kernel runs"
-        return cures.install(python, ["ipykernel", "pyzmq"], action, options=again)
+        return _installation(kernel, seen)
     if kernel.state in {"broken-link", "crash"} and not one.problem:
         return Remedy(
             action=f"Make the environment of {kernel.interpreter or one.argv[0]} anew, under the same path",
@@ -338,6 +370,26 @@ def _remedy(kernel: Kernel, seen: Examined) -> Remedy:
         safe=True,
         changes=f"{one.folder}, which is removed",
     )
+
+
+def _installation(kernel: Kernel, seen: Examined) -> Remedy:
+    """Return the cure of a kernel whose interpreter works and which does not."""
+    python, packages = seen.pythons[kernel.interpreter]
+    module = _missing_module(kernel)
+    wanted = "ipykernel" if kernel.ipykernel == "" and not module else DISTRIBUTIONS.get(module, "")
+    if module and not wanted:
+        return Remedy(action=f"Install what provides the module {module} in {kernel.prefix}, where the kernel runs")
+    if wanted:
+        return cures.install(python, [wanted], f"Install {wanted} where the kernel runs", packages=packages)
+    again = "--reinstall" if cures.installer(python).startswith("uv ") else "--force-reinstall"
+    action = "Install ipykernel and what it needs again where the kernel runs"
+    return cures.install(python, ["ipykernel", "pyzmq"], action, options=again)
+
+
+def _missing_module(kernel: Kernel) -> str:
+    """Return the module that a kernel did not find as it started; empty where that was not its trouble."""
+    found = re.search(r"No module named '?([\w.]+)", kernel.start.output)
+    return found[1].partition(".")[0] if found else ""
 
 
 def _notes(seen: Examined) -> list[Finding]:

@@ -242,7 +242,8 @@ def test_a_kernel_that_does_not_start_is_told_with_what_it_said(
 ) -> None:
     python = house.environment("project/.venv")
     house.kernel("project", python)
-    ran = house.jupyter("--json", "--timeout", "1", "--python", str(python), FAKE_KERNEL=fault)
+    seconds = "1" if state == "silent" else "60"
+    ran = house.jupyter("--json", "--timeout", seconds, "--python", str(python), FAKE_KERNEL=fault)
     assert ran.code == 1
     assert kernel_of(ran, "project")["start"]["state"] == state
     assert words in ran.first["title"]
@@ -256,13 +257,15 @@ def test_nothing_that_a_kernel_leaves_behind_goes_on_running(house: House) -> No
     assert house.jupyter("--json", "--python", str(python), FAKE_KERNEL="lingers").code == 0
 
 
-def test_the_variables_of_a_kernel_reach_it_and_their_values_reach_nobody_else(house: House) -> None:
+def test_the_variables_of_a_kernel_reach_it_and_no_secret_of_it_reaches_anybody_else(house: House) -> None:
     python = house.environment("project/.venv")
-    house.kernel("project", python, env={"FAKE_LANGUAGE": "${WORD}", "A_TOKEN": "Zq7vXw9Lk2Rt5Yb8"})
+    secret = "Zq7vXw9Lk2Rt5Yb8"  # noqa: S105 - planted
+    argv = [str(python), "-m", "ipykernel_launcher", f"--api_token={secret}", "-f", "{connection_file}"]
+    house.kernel("project", python, argv=argv, env={"FAKE_LANGUAGE": "${WORD}", "A_TOKEN": secret})
     ran = house.jupyter("--json", "-v", "--python", str(python), WORD="julia")
     assert kernel_of(ran, "project")["start"]["language"].startswith("julia ")
     assert kernel_of(ran, "project")["specification"]["variables"] == ["A_TOKEN", "FAKE_LANGUAGE"]
-    assert "Zq7vXw9Lk2Rt5Yb8" not in ran.stdout + ran.stderr
+    assert secret not in ran.stdout + ran.stderr
 
 
 def test_a_kernel_behind_a_wrapper_names_its_interpreter_itself(house: House) -> None:
