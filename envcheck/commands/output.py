@@ -17,6 +17,16 @@ def write(text: str) -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - stays open to the end
 
 
+def answer(value: object, text: str, *, as_json: bool) -> None:
+    """Write a value as JSON where that was asked for, else as text."""
+    if not as_json:
+        write(text)
+        return
+    import msgspec
+
+    write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
 def tidied(text: str) -> str:
     """Return text in which the user's home folder is `~`: shorter, and with no name in it; commands stay runnable."""
     home = os.path.expanduser("~")  # noqa: PTH111 - no error where HOME is missing
