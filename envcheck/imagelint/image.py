@@ -177,11 +177,13 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def torch_builds(self) -> list[FrameworkBuild]:
-        """Return what PyTorch each installation gives."""
-        found = []
+        """Return what PyTorch each installation gives; one that finds it there already gives none."""
+        found: list[FrameworkBuild] = []
         for install in self.installs:
             package = install.named("torch")
             if install.tool == "pip" and package:
+                if keeps(install, package) and (found or self.base.holds_torch):
+                    continue
                 found.append(_torch_build(self, install, package))
             elif install.tool == "conda" and (package := install.named("pytorch", "pytorch-gpu")):
                 runtime = install.named("pytorch-cuda")
@@ -195,10 +197,12 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def tensorflow_builds(self) -> list[FrameworkBuild]:
-        """Return what TensorFlow each installation gives."""
-        found = []
+        """Return what TensorFlow each installation gives; one that finds it there already gives none."""
+        found: list[FrameworkBuild] = []
         for install in self.installs:
             package = install.named("tensorflow") or install.named("tensorflow-gpu")
+            if package and keeps(install, package) and (found or self.base.tensorflow):
+                continue
             if install.tool == "pip" and package:
                 found.append(_tensorflow_build(self, install, package))
         return found
@@ -243,6 +247,12 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
             if last:
                 found += commands_of(last[-1].instruction, last[-1].variables)
         return found
+
+
+def keeps(install: Install, package: Package) -> bool:
+    """Tell whether pip leaves a package as it is where some version of it is there already."""
+    replaces = {"-U", "--upgrade", "--force-reinstall", "--ignore-installed", "-I"} & set(install.options)
+    return not package.pinned and not package.wheel and not replaces
 
 
 def called(build: FrameworkBuild) -> str:

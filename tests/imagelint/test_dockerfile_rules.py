@@ -327,6 +327,41 @@ def test_a_dockerfile_in_a_folder_of_its_own_is_built_from_the_folder_above(tmp_
     assert [fault.place.path for fault in faults(tmp_path, files)] == ["requirements.txt"]
 
 
+HEALTHY = {
+    "requirements that name again what is there": f"{CUDA_11}RUN pip install torch==2.6.0 torchvision==0.21.0 "
+    f"--index-url {INDEX}/cu118\nCOPY r.txt /\nRUN pip install -r /r.txt\n",
+    "requirements on a base that brings PyTorch": "FROM pytorch/pytorch:2.6.0-cuda12.4-cudnn9-runtime\n"
+    "COPY r.txt /\nRUN pip install -r /r.txt\n",
+    "an extension compiled with the CUDA of PyTorch": "FROM nvidia/cuda:12.4.1-devel-ubuntu22.04\n"
+    f"RUN apt-get install -y python3-pip\nRUN pip install torch==2.6.0 --index-url {INDEX}/cu124\n"
+    "RUN pip install flash-attn --no-build-isolation\n",
+    "a build of a page of files": "FROM nvidia/cuda:11.1.1-devel-ubuntu18.04\nRUN apt-get install -y python3-pip\n"
+    f"RUN pip install torch==1.10.0 torchvision==0.11.1 -f {INDEX}/cu111/torch_stable.html\n"
+    "RUN python setup.py install\n",
+    "tensorflow with its own libraries": "FROM nvidia/cuda:12.4.1-base-ubuntu22.04\n"
+    "RUN pip install 'tensorflow[and-cuda]==2.16.1'\n",
+    "tensorflow as it was tested": "FROM nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04\n"
+    "RUN pip install tensorflow==2.13.0\n",
+    "a virtual environment in Ubuntu 24.04": "FROM nvidia/cuda:12.6.3-runtime-ubuntu24.04\n"
+    "RUN apt-get install -y python3-venv && python3 -m venv /venv\nENV PATH=/venv/bin:$PATH\n"
+    "RUN pip install torch==2.8.0\n",
+    "the environment's own pip": "FROM ubuntu:24.04\nRUN python3 -m venv /venv\nRUN /venv/bin/pip install numpy\n",
+    "a copied environment of the same Python": "FROM python:3.12 AS b\nRUN python -m venv /opt/venv\n"
+    "FROM python:3.12-slim\nCOPY --from=b /opt/venv /opt/venv\n",
+    "a processor build on a plain base": f"FROM python:3.12-slim\nRUN pip install torch --index-url {INDEX}/cpu\n",
+    "a download that asks for its architecture": "FROM --platform=linux/arm64 debian:12\n"
+    "RUN curl -O https://x/a-$(uname -m)-linux-amd64.tar.gz\n",
+    "stubs for one command": "FROM nvidia/cuda:12.4.1-devel-ubuntu22.04\n"
+    "RUN LIBRARY_PATH=/usr/local/cuda/lib64/stubs make\n",
+    "no frameworks at all": "FROM node:20-alpine\nCOPY . /app\nRUN npm ci\n",
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_dockerfile_is_left_alone(name: str, tmp_path: pathlib.Path) -> None:
+    assert seen(faults(tmp_path, {"Dockerfile": HEALTHY[name], "r.txt": "torch\ntorchvision>=0.15\nnumpy\n"})) == []
+
+
 def test_requirements_that_are_mounted_for_one_run_are_read_too(tmp_path: pathlib.Path) -> None:
     files = {
         "Dockerfile": "FROM python:3.11\nRUN --mount=type=cache,target=/root/.cache "

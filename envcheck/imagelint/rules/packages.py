@@ -15,7 +15,7 @@ from envcheck.compat.versions import parse, public
 from envcheck.imagelint import installs
 from envcheck.imagelint.base_image import BaseImage
 from envcheck.imagelint.faults import Fault
-from envcheck.imagelint.image import Image
+from envcheck.imagelint.image import Image, keeps
 from envcheck.imagelint.installs import Install, Package
 from envcheck.imagelint.rule import rule
 from envcheck.report import Evidence, Remedy, Severity
@@ -78,6 +78,7 @@ def torch_companions_fit(image: Image) -> Iterator[Fault]:
     Source: table torch (requirements in the metadata of those packages).
     """
     pinned: tuple[Package, Install, str] | None = None
+    present: set[str] = set()
     for install in image.installs:
         if install.tool != "pip":
             continue
@@ -88,7 +89,10 @@ def torch_companions_fit(image: Image) -> Iterator[Fault]:
             continue
         for name in COMPANIONS:
             package = install.named(name)
-            if package and not package.variable and "--no-deps" not in install.options:
+            if package is None or (name in present and keeps(install, package)):
+                continue
+            present.add(name)
+            if not package.variable and "--no-deps" not in install.options:
                 yield from _companion(package, install, pinned)
 
 
