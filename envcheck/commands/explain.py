@@ -41,4 +41,4 @@ def explain(name: str) -> None:
     known = [*by_id, *rules, *(slug for causes in CAUSES.values() for slug in causes)]
     close = difflib.get_close_matches(name, known, 3, 0.5)
     hint = f" Did you mean {', '.join(close)}?" if close else " `envcheck checks` and `envcheck image rules` list them."
-    raise click.UsageError(f"There is no check, no rule and no cause {name!r}.{hint}")
+    raise click.UsageError(f"There is no rule, no check and no cause {name!r}.{hint}")
