@@ -14,6 +14,7 @@ from envcheck.causes import depth
 from envcheck.facts import Python
 from envcheck.jupyter import names, specifications
 from envcheck.jupyter.examine import Examined
+from envcheck.jupyter.installation import installation
 from envcheck.jupyter.model import SCHEMA_VERSION, JupyterReport, Kernel, frameworks_of, version_of
 from envcheck.redact import mask_secrets
 from envcheck.report import Confidence, Evidence, Finding, Remedy, Severity, Verdict
@@ -201,7 +202,10 @@ def _registration(seen: Examined, python: Python) -> Remedy:
             changes=f"{seen.user_folder}/kernels/{name}",
             shell=cures.shell(python),
         )
-    install = cures.install(python, ["ipykernel"], "Install ipykernel", packages=seen.environment.packages)
+    install = installation(python, seen.environment.packages, ["ipykernel"], "Install ipykernel")
+    if cures.forbidden(python):
+        # What may not be installed into gives way to an environment of its own, which is registered in its place.
+        return msgspec.structs.replace(install, commands=[*install.commands, "envcheck jupyter --fix --python .venv"])
     return Remedy(
         action=f"{install.action}, register this environment, and choose “{shown}” in the notebook",
         commands=[*install.commands, register] if install.commands else [],
@@ -380,10 +384,9 @@ def _installation(kernel: Kernel, seen: Examined) -> Remedy:
     if module and not wanted:
         return Remedy(action=f"Install what provides the module {module} in {kernel.prefix}, where the kernel runs")
     if wanted:
-        return cures.install(python, [wanted], f"Install {wanted} where the kernel runs", packages=packages)
-    again = "--reinstall" if cures.installer(python).startswith("uv ") else "--force-reinstall"
+        return installation(python, packages, [wanted], f"Install {wanted} where the kernel runs")
     action = "Install ipykernel and what it needs again where the kernel runs"
-    return cures.install(python, ["ipykernel", "pyzmq"], action, options=again)
+    return installation(python, packages, ["ipykernel", "pyzmq"], action, again=True)
 
 
 def _missing_module(kernel: Kernel) -> str:
@@ -440,9 +443,7 @@ def _verdict(seen: Examined, findings: list[Finding]) -> Verdict:
     severities = {finding.severity for finding in findings}
     if Severity.ERROR in severities:
         return Verdict.ERROR
-    if any(
-        kernel.start.state == "not-tried" and kernel.start.detail.startswith("the child") for kernel in seen.kernels
-    ):
+    if any(kernel.start.state == "unknown" for kernel in seen.kernels):
         return Verdict.UNKNOWN
     return Verdict.WARNING if Severity.WARNING in severities else Verdict.OK
 

@@ -10,12 +10,12 @@ import msgspec
 
 from envcheck import cures
 from envcheck.facts import Python
-from envcheck.fix.plan import runnable, why_not
+from envcheck.fix.plan import why_not
 from envcheck.jupyter import names, repairs
 from envcheck.jupyter.examine import Examined
+from envcheck.jupyter.installation import installation
 from envcheck.jupyter.judge import usable
 from envcheck.jupyter.model import Kernel, frameworks_of, version_of
-from envcheck.report import Remedy
 
 ORDER = ("install", "remove", "repair", "register")
 
@@ -150,7 +150,9 @@ def _under_test(seen: Examined, steps: list[Step], left: list[Left]) -> None:
     # What answered nothing although all of it is there is broken: ipykernel and what it needs are installed again.
     broken = bool(here) and any(kernel.start.state in {"ended", "silent"} for kernel in offered)
     if not here or broken:
-        remedy = installation(seen, python, again=broken)
+        wanted = ["ipykernel", *(["pyzmq"] if broken else [])]
+        action = "Install ipykernel again, with what it needs" if broken else "Install ipykernel"
+        remedy = installation(python, seen.environment.packages, wanted, action, again=broken)
         refused = why_not(remedy, python)
         title = "ipykernel is not installed in this environment" if not here else "The kernel of this environment ends"
         if refused:
@@ -163,28 +165,6 @@ def _under_test(seen: Examined, steps: list[Step], left: list[Left]) -> None:
     if any(step.kind == "repair" and step.interpreter.startswith(f"{python.prefix}/") for step in steps):
         return
     steps.append(_registration(seen, python, {step.name for step in steps if step.kind == "remove"}))
-
-
-def installation(seen: Examined, python: Python, *, again: bool) -> Remedy:
-    """Return the remedy that brings ipykernel into the environment under test.
-
-    Args:
-        seen: what was seen.
-        python: the environment's interpreter.
-        again: whether it is there, and broken.
-    """
-    option = "--reinstall" if cures.installer(python).startswith("uv ") else "--force-reinstall"
-    remedy = cures.install(
-        python,
-        ["ipykernel", *(["pyzmq"] if again else [])],
-        "Install ipykernel again, with what it needs" if again else "Install ipykernel",
-        options=option if again else "",
-        packages=seen.environment.packages,
-    )
-    mine = cures.is_safe(python) and bool(remedy.commands)
-    return msgspec.structs.replace(
-        remedy, safe=mine and all(runnable(command, python) is not None for command in remedy.commands)
-    )
 
 
 def _registration(seen: Examined, python: Python, removed: set[str]) -> Step:
