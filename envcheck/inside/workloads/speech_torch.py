@@ -38,6 +38,9 @@ def parameters(network):
 
 def loss(torch, outputs, target):
     """Return each word's CTC loss for each of its letters, nats."""
+    if outputs.device.type == "mps":
+        # Metal has no such loss in most releases (github.com/pytorch/pytorch/issues/153976): the processor sums it up.
+        outputs, target = outputs.cpu(), target.cpu()
     logarithms = outputs.log_softmax(-1).transpose(0, 1)
     letters = (target != 0).sum(1)
     frames = torch.full_like(letters, outputs.shape[1])
