@@ -50,6 +50,9 @@ GPU_SECONDS = 16.0
 
 JOIN_SECONDS = 5.0
 
+LONGEST_WAIT = 1.0
+"""Seconds after which it is seen at the latest that the last load has ended."""
+
 LOOKS_FOR_A_VERDICT = 10
 """After so many looks at the machine the live page says anew what was found so far."""
 
@@ -158,7 +161,10 @@ class _Watch:
                     stopped = True
                 finally:
                     self._end(threads)
-        messages = added(self.log, kernel_log(self.system))
+        messages = None
+        with contextlib.suppress(KeyboardInterrupt):
+            # Whoever is in a hurry now gets the verdict without the kernel's log.
+            messages = added(self.log, kernel_log(self.system))
         self.system.close()
         return self._so_far(messages, stopped=stopped)
 
@@ -189,9 +195,12 @@ class _Watch:
             thread.start()
         if self.nvml is not None:
             threading.Thread(target=self._watch_gpus, daemon=True).start()
+        due = 0.0
         while any(thread.is_alive() for thread in threads):
-            self.stop.wait(self.round_seconds)
-            self._look()
+            self.stop.wait(min(self.round_seconds, LONGEST_WAIT))
+            if time.monotonic() >= due:
+                self._look()
+                due = time.monotonic() + self.round_seconds
 
     def _end(self, threads: list[threading.Thread]) -> None:
         """Have the loads ended; a second Ctrl-C meanwhile changes nothing."""
@@ -218,7 +227,8 @@ class _Watch:
 
         def receive(event: dict[str, Any]) -> None:
             nonlocal device
-            if event["event"] == "device" and not load.variables:
+            if event["event"] == "device" and (not load.variables or event["used"] == "cpu"):
+                # A child that is shown one GPU alone calls it the first.
                 device = str(event["used"])
             if event["event"] == "round":
                 self._tell_round(device, event)

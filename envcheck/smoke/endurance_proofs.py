@@ -233,11 +233,11 @@ def findings_of(watched: Watched, device: str, *, machine_too: bool = True) -> l
         machine_too: whether GPUs and the kernel's log are judged too; they belong to no single load.
     """
     rounds = [line for line in watched.rounds if line.device == device]
-    found = [*_wrong_results(rounds), *_leaks(watched, device, rounds)]
+    found = [*_wrong_results(rounds), *_leaks(watched, device)]
     if machine_too:
         found += [*_gpus(watched), *_kernel_log(watched)]
     throttled = any(finding.cause == "gpu-throttled" for finding in found)
-    slower = _slower(watched, device, rounds)
+    slower = _slower(watched, device)
     # A fall of the rate is what a GPU's lowered clocks come to: said once.
     found += [slower] if slower is not None and not (throttled and device != "cpu") else []
     order = list(Severity)
@@ -320,8 +320,8 @@ def _of_last_session(watched: Watched, device: str) -> tuple[list[Round], list[M
     )
 
 
-def _leaks(watched: Watched, device: str, rounds: Sequence[Round]) -> list[Finding]:
-    del rounds
+def _leaks(watched: Watched, device: str) -> list[Finding]:
+    """Return the findings for memory, of the process and on the device, that grows without end."""
     found = []
     last, machines = _of_last_session(watched, device)
     host = [(line.at, float(line.resident_bytes[device])) for line in machines if device in line.resident_bytes]
@@ -396,9 +396,8 @@ def disturbed_share(rounds: Sequence[Round]) -> float:
     return sum(disturbed) / len(disturbed) if disturbed else 0.0
 
 
-def _slower(watched: Watched, device: str, rounds: Sequence[Round]) -> Finding | None:
+def _slower(watched: Watched, device: str) -> Finding | None:
     """Return the finding that the same work takes longer and longer."""
-    del rounds
     last, machines = _of_last_session(watched, device)
     if device == "cpu" and disturbed_share(last) >= DISTURBED_SHARE:
         return None
