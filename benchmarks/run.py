@@ -113,7 +113,7 @@ def rows(runs: int, only: str) -> list[list[str]]:
     if only in "smoke" and throughput.is_file():
         done = subprocess.run([PYTHON, str(throughput), "--json"], capture_output=True, text=True, check=False)
         for row in json.loads(done.stdout):
-            name = f"`smoke`, {row['framework']}, samples/s"
+            name = f"`smoke`, {row['network']} in {row['framework']}, samples/s"
             table.append(
                 [name, f"{row['ours']:.0f}", "bare script", f"{row['bare']:.0f}", f"{row['ratio']:.2f}", "≥ 0.97"]
             )

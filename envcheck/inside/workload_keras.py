@@ -176,27 +176,28 @@ def _batches(part, orders, place):
     """Return all epochs' batches, in the same order as every other framework gets them."""
     inputs, target, size = part["inputs"], part["target"], state["size"]["batch_size"]
 
-    def generate():
+    def choose():
         for order in orders:
             for start in range(0, len(order), size):
-                chosen = order[start : start + size]
-                batch = {name: array[chosen] for name, array in inputs.items()}, target[chosen]
                 place.given += 1
-                yield batch
+                yield order[start : start + size]
 
     if state["backend"] != "tensorflow":
-        return generate()
+        return (({name: array[chosen] for name, array in inputs.items()}, target[chosen]) for chosen in choose())
     tensorflow = state["base"].state["tensorflow"]
-    types = {name: array.dtype for name, array in inputs.items()}, target.dtype
-
-    def shape_of(array):
-        return (size, *array.shape[1:])
-
-    shapes = {name: shape_of(array) for name, array in inputs.items()}, shape_of(target)
     # Input pipelines belong to the CPU, whatever device trains.
     with tensorflow.device("/CPU:0"):
-        data = tensorflow.data.Dataset.from_generator(generate, output_types=types, output_shapes=shapes)
-        return data.prefetch(4)
+        data = tensorflow.data.Dataset.from_generator(choose, output_types=orders.dtype, output_shapes=(size,))
+        inputs = {name: tensorflow.constant(array) for name, array in inputs.items()}
+        target = tensorflow.constant(target)
+
+        def gather(chosen):
+            return {name: tensorflow.gather(whole, chosen) for name, whole in inputs.items()}, tensorflow.gather(
+                target, chosen
+            )
+
+        # There is no Python control flow to translate.
+        return data.map(tensorflow.autograph.experimental.do_not_convert(gather)).prefetch(4)
 
 
 def _callback(validation, watch, place):

@@ -33,7 +33,7 @@ SIZES = {
     "standard": {
         "samples": 5000,
         "test_samples": 1000,
-        "epochs": 5,
+        "epochs": 8,
         "batch_size": 32,
         "learning_rate": 1e-3,
         "bar": 0.9,
