@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from envcheck import configuration
@@ -29,6 +31,9 @@ LEFT_OUT = {"jupyter", "kernel-log", "toolkits"}
 OF_THE_IMAGE = {"imports", "jupyter", "keras", "kernel log", "messages", "packages", "python", "tensorflow", "torch"}
 """Areas of checks on what the image was built with: true at its build or never, and for `envcheck doctor` to say."""
 
+OF_WHAT_IS_INSTALLED = {"cpu", "cuda"}
+"""Areas of checks on processor and driver as what is installed needs them: nothing to judge where that is not asked."""
+
 ABOUT_THE_INTERPRETER = {"python", "torch", "tensorflow", "keras", *FRAMEWORK_OF}
 """Requirements that need to know the interpreter under test and its packages."""
 
@@ -52,7 +57,7 @@ def judge(required: list[str], limit: float) -> Report:
         examined = examine(live, choose(live), probes, quick=True, limit=limit, meanwhile=all_checks)
     finally:
         live.close()
-    return diagnose(examined.facts, examined.probes, checks_for(declared), declared, {"quick": True})
+    return diagnose(examined.facts, examined.probes, checks_for(declared, probes), declared, {"quick": True})
 
 
 def probes_for(system: System, declared: Intent) -> list[Probe]:
@@ -72,9 +77,11 @@ def probes_for(system: System, declared: Intent) -> list[Probe]:
     ]
 
 
-def checks_for(declared: Intent) -> list[Check]:
+def checks_for(declared: Intent, asked: Sequence[Probe]) -> list[Check]:
     """Return the checks on what this container was given, and on the frameworks that a requirement is about."""
     left_out = OF_THE_IMAGE - frameworks(declared)
+    if all(probe.name != "python" for probe in asked):
+        left_out |= OF_WHAT_IS_INSTALLED
     return [check for check in all_checks() if check.area not in left_out]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import tempfile
 import time
+
+import msgspec
 
 from envcheck.report import Report
 
@@ -38,19 +38,15 @@ def write(path: str, mode: str, report: Report | None) -> str:
         ],
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120
-    temporary = ""
+    temporary = f"{path}.{os.getpid()}"
     try:
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".ready-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.write("\n")
-        # Whoever asks for readiness may be another user.
-        os.chmod(temporary, 0o644)  # noqa: PTH101
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)  # noqa: PTH100, PTH103, PTH120
+        # A name that is there, or a link, is somebody else's; whoever asks for readiness may be another user.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(content) + b"\n")
         os.replace(temporary, path)  # noqa: PTH105
     except OSError as error:
-        if temporary:
-            remove(temporary)
+        remove(temporary)
         return f"{path}: {error.strerror}"
     return ""
