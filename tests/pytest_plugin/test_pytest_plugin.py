@@ -230,22 +230,21 @@ MANY = "import pytest\n" + "".join(
 )
 
 
+WRONG = '@pytest.mark.requires("gpu")\ndef test_wrong(): pass\n'
+
+
 @pytest.mark.parametrize("option", [[], ["--envcheck"]])
-def test_workers_share_one_examination(option: list[str], pytester: pytest.Pytester) -> None:
+def test_workers_share_one_examination_and_name_a_wrong_requirement(
+    option: list[str], pytester: pytest.Pytester
+) -> None:
     log = pytester.path / "log"
     pytester.makeconftest(CONFTEST.format(log=str(log), machine=str(WITHOUT_GPU)))
-    pytester.makepyfile(MANY)
-    result = pytester.runpytest_subprocess(*QUIET, "-n2", "-rs", *option)
-    result.assert_outcomes(skipped=6)
+    pytester.makepyfile(test_a=MANY + WRONG)
+    result = pytester.runpytest_subprocess(*QUIET, "-n2", "-rsE", *option)
+    result.assert_outcomes(skipped=6, errors=1)
     assert log.read_text().splitlines() == ["examined"]
     result.stdout.re_match_lines([r"SKIPPED \[.*requires gpus>=1: .+"])
-
-
-def test_a_wrong_requirement_is_named_under_workers_too(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(test_a='import pytest\n@pytest.mark.requires("gpu")\ndef test_it(): pass\n')
-    result = pytester.runpytest_subprocess(*QUIET, "-n2")
-    assert result.ret != 0
-    result.stdout.fnmatch_lines(["*test_a.py::test_it: @pytest.mark.requires: 'gpu' is no requirement*"])
+    result.stdout.fnmatch_lines(["*test_a.py::test_wrong: @pytest.mark.requires: 'gpu' is no requirement*"])
 
 
 def test_this_very_environment_is_examined(pytester: pytest.Pytester) -> None:
