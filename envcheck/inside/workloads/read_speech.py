@@ -77,7 +77,7 @@ def samples(path):
     except OSError as error:
         raise DataError("%s: cannot be read: %s" % (path, error.strerror))
     except (wave.Error, EOFError) as error:
-        raise DataError("%s: is no whole WAV file of plain (PCM) samples: %s" % (path, error or "it is cut off"))
+        raise DataError("%s: is no whole WAV file of plain (PCM) samples: %s" % (path, str(error) or "it is cut off"))
     if len(content) < promised * channels * width:
         raise DataError(
             "%s: is cut off: %d bytes of sound, its header promises %d"
