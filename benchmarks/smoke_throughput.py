@@ -236,8 +236,8 @@ def main() -> None:
         if asked.json:
             continue
         print(
-            f"smoke {framework:<6} {network:<9} best {best_smoke:6.0f} samples/s  bare best {best_bare:6.0f} samples/s  "
-            f"median ratio {ratio:.2f}  budget {BUDGET}  threads {asked.threads}"
+            f"smoke {framework:<6} {network:<9} best {best_smoke:6.0f} samples/s  bare best {best_bare:6.0f} samples/s"
+            f"  median ratio {ratio:.2f}  budget {BUDGET}  threads {asked.threads}"
         )
     if asked.json:
         print(json.dumps(rows))

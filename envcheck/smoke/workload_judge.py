@@ -365,11 +365,10 @@ def _saved(event: dict[str, Any]) -> Condition:
     if "error" in event:
         return Condition(name="saved-and-loaded", holds=False, seen=f"{event['format']}: {_first_line(event['error'])}")
     difference, allowed = event["difference"], event["allowed"]
-    how = "in a new process" if event.get("process") == "new" else "into a new network"
     return Condition(
         name="saved-and-loaded",
         holds=difference is not None and difference <= allowed,
-        seen=f"{event['format']}: loaded {how}, outputs differ by {_exponent(difference)} of the largest, "
+        seen=f"{event['format']}: loaded into a new network, outputs differ by {_exponent(difference)} of the largest, "
         f"{allowed:g} is allowed",
     )
 

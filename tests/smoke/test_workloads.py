@@ -172,14 +172,15 @@ def quick():
 
     def run(python, framework):
         if framework not in found:
-            found[framework] = proofs_of(python, framework, "all")
+            found[framework] = proofs_of(python, framework, "all", timeout_seconds=500.0)
         return found[framework]
 
     return run
 
 
-@pytest.mark.parametrize(("framework", "package"), [("torch", "torch"), ("tensorflow", "tensorflow")])
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("framework", "package"), [("torch", "torch"), ("tensorflow", "tensorflow")])
 def test_every_workload_walks_its_six_steps_and_passes(quick, interpreter_with, framework, package):
     proofs = quick(interpreter_with(package), framework)
     assert [proof.name for proof in proofs] == workloads.names()
@@ -197,6 +198,7 @@ def test_every_workload_walks_its_six_steps_and_passes(quick, interpreter_with, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1100)
 def test_both_frameworks_start_from_the_same_numbers_and_walk_the_same_way(quick, interpreter_with):
     torch = quick(interpreter_with("torch"), "torch")
     tensorflow = quick(interpreter_with("tensorflow"), "tensorflow")
@@ -205,6 +207,8 @@ def test_both_frameworks_start_from_the_same_numbers_and_walk_the_same_way(quick
         assert same.holds, f"{proof.name}: {same.seen}"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_pictures_and_matrices_come_along(quick, interpreter_with):
     found = {proof.name: proof for proof in quick(interpreter_with("torch"), "torch")}
     assert found["residual"].matrices[0].name == "confusion"
