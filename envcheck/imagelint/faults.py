@@ -65,6 +65,7 @@ class LintReport(msgspec.Struct, frozen=True, kw_only=True):
         files: in the order in which they were named.
         faults: by file and line.
         ignored: how many faults comments in the files silenced.
+        crashed: rules that could not judge a file for a defect of their own, one sentence each.
     """
 
     schema_version: int
@@ -74,13 +75,14 @@ class LintReport(msgspec.Struct, frozen=True, kw_only=True):
     files: list[LintedFile]
     faults: list[Fault]
     ignored: int = 0
+    crashed: list[str] = []
 
 
-def verdict_of(files: list[LintedFile], faults: list[Fault]) -> Verdict:
-    """Return the answer: the gravest fault; unknown where there is no error and a file could not be examined."""
+def verdict_of(files: list[LintedFile], faults: list[Fault], crashed: list[str]) -> Verdict:
+    """Return the answer: the gravest fault; unknown where there is no error and something could not be examined."""
     severities = {fault.severity for fault in faults}
     if Severity.ERROR in severities:
         return Verdict.ERROR
-    if any(file.problem for file in files):
+    if crashed or any(file.problem for file in files):
         return Verdict.UNKNOWN
     return Verdict.WARNING if Severity.WARNING in severities else Verdict.OK

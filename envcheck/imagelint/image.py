@@ -140,6 +140,11 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
             for _, command in self.commands()
         )
 
+    def configures_pip(self) -> bool:
+        """Tell whether a configuration file of pip is put into it or written in it."""
+        written = any("pip config" in command.text or "pip.conf" in command.text for _, command in self.commands())
+        return written or any("pip.conf" in (item.source, posixpath.basename(item.target)) for item in self.copied)
+
     @property
     def python(self) -> str | None:
         """The series of Python that a plain `pip` belongs to; None where it is not sure."""

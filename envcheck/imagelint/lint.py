@@ -85,6 +85,7 @@ def lint(documents: Sequence[Document], rules: Sequence[Rule], options: Options)
     """
     files: list[LintedFile] = []
     faults: list[Fault] = []
+    crashed: list[str] = []
     texts = {document.path: document.text or "" for document in documents}
     for document in documents:
         try:
@@ -98,28 +99,41 @@ def lint(documents: Sequence[Document], rules: Sequence[Rule], options: Options)
                 files.append(LintedFile(path=document.path, kind="", problem=problem))
             continue
         files.append(LintedFile(path=document.path, kind=examined.kind, images=examined.images))
-        faults += _judged(examined.subjects, rules, options.machine)
+        faults += _judged(document.path, examined.subjects, rules, options.machine, crashed)
     distinct = list({(fault.rule, fault.place): fault for fault in reversed(faults)}.values())
     kept = [fault for fault in distinct if not _ignored(fault, texts)]
     kept.sort(key=lambda fault: (fault.place.path, fault.place.line, fault.rule))
     return LintReport(
         schema_version=SCHEMA_VERSION,
         envcheck_version=__version__,
-        verdict=verdict_of(files, kept),
+        verdict=verdict_of(files, kept, crashed),
         driver=options.machine.driver or "",
         files=files,
         faults=kept,
         ignored=len(distinct) - len(kept),
+        crashed=crashed,
     )
 
 
-def _judged(subjects: Sequence[Image | Service | Pod], rules: Sequence[Rule], machine: Machine) -> Iterator[Fault]:
+def _judged(
+    path: str,
+    subjects: Sequence[Image | Service | Pod],
+    rules: Sequence[Rule],
+    machine: Machine,
+    crashed: list[str],
+) -> Iterator[Fault]:
+    """Run the rules; one that breaks is noted in `crashed` and harms no other."""
     for subject in subjects:
-        for rule in rules:
-            if rule.subject != {Image: "image", Service: "service", Pod: "pod"}[type(subject)]:
-                continue
+        kind = {Image: "image", Service: "service", Pod: "pod"}[type(subject)]
+        for rule in (rule for rule in rules if rule.subject == kind):
             arguments = (subject, machine) if rule.wants_machine else (subject,)
-            for fault in rule.judge(*arguments):
+            try:
+                found = list(rule.judge(*arguments))
+            except Exception as error:  # noqa: BLE001 - a rule, perhaps a third party's, may raise anything
+                sentence = f"{path}: rule {rule.id} could not judge it: {type(error).__name__}: {error}"
+                crashed += [] if sentence in crashed else [sentence]
+                continue
+            for fault in found:
                 yield msgspec.structs.replace(fault, rule=rule.id)
 
 

@@ -45,15 +45,18 @@ def log(report: LintReport, rules: Sequence[Rule]) -> dict[str, Any]:
                 "results": [_result(fault, numbers) for fault in report.faults],
                 "invocations": [
                     {
-                        "executionSuccessful": not unexamined,
+                        "executionSuccessful": not (unexamined or report.crashed),
                         "toolExecutionNotifications": [
-                            {
-                                "level": "error",
-                                "message": {"text": file.problem},
-                                "descriptor": {"id": UNEXAMINED},
-                                "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri(file.path)}}}],
-                            }
-                            for file in unexamined
+                            *({"level": "error", "message": {"text": sentence}} for sentence in report.crashed),
+                            *(
+                                {
+                                    "level": "error",
+                                    "message": {"text": file.problem},
+                                    "descriptor": {"id": UNEXAMINED},
+                                    "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri(file.path)}}}],
+                                }
+                                for file in unexamined
+                            ),
                         ],
                     }
                 ],

@@ -28,6 +28,7 @@ def page(report: LintReport, *, colour: bool, quiet: bool = False) -> str:
     for fault in report.faults:
         lines += _fault(fault, colour=colour, quiet=quiet)
     lines += [f"{clean(file.path)}: not examined: {clean(file.problem)}" for file in report.files if file.problem]
+    lines += [clean(sentence) for sentence in report.crashed]
     if not quiet:
         lines += [f"{clean(file.path)}: {clean(need)}" for file in report.files for need in file.images]
     word = report.verdict.value.upper()

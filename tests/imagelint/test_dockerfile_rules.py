@@ -353,6 +353,8 @@ HEALTHY = {
     "RUN curl -O https://x/a-$(uname -m)-linux-amd64.tar.gz\n",
     "stubs for one command": "FROM nvidia/cuda:12.4.1-devel-ubuntu22.04\n"
     "RUN LIBRARY_PATH=/usr/local/cuda/lib64/stubs make\n",
+    "an index from pip's own configuration": "FROM python:3.11\nCOPY pip.conf /etc/pip.conf\n"
+    "RUN pip install torch==2.6.0+cu124\n",
     "no frameworks at all": "FROM node:20-alpine\nCOPY . /app\nRUN npm ci\n",
 }
 

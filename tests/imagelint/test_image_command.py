@@ -21,7 +21,10 @@ import pytest
 from envcheck.causes import meaning
 from envcheck.commands.image import image
 from envcheck.imagelint import sarif
-from envcheck.imagelint.rule import SUBJECTS, all_rules
+from envcheck.imagelint.faults import Fault
+from envcheck.imagelint.lint import Options, documents_of
+from envcheck.imagelint.lint import lint as judge
+from envcheck.imagelint.rule import SUBJECTS, Rule, all_rules
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 ALPINE = "FROM python:3.12-alpine\nRUN pip install torch\n"
@@ -200,6 +203,21 @@ def test_the_json_says_all_that_the_page_says(tmp_path: pathlib.Path) -> None:
     assert fault["place"] == {"path": "Dockerfile", "line": 2, "end_line": 2}
     assert fault["cause"] == "platform-unsupported"
     assert fault["remedies"][0]["commands"] == ["FROM python:3.12-slim"]
+
+
+def test_a_rule_that_breaks_is_named_and_harms_no_other(tmp_path: pathlib.Path) -> None:
+    def breaks(image: object) -> Iterator[Fault]:  # noqa: ARG001 - a rule's parameter says what it judges
+        raise ZeroDivisionError("by zero")
+
+    (tmp_path / "a.Dockerfile").write_text("FROM debian:12\n")
+    (tmp_path / "b.Dockerfile").write_text(ALPINE)
+    broken = Rule(id="breaks", subject="image", wants_machine=False, causes=[], judge=breaks, manual="It breaks.")
+    documents = documents_of([str(tmp_path)], None)
+    report = judge(documents, [broken, *RULES], Options())
+    assert [fault.rule for fault in report.faults] == ["base-has-glibc"]
+    assert "rule breaks could not judge it: ZeroDivisionError: by zero" in report.crashed[0]
+    assert judge(documents[:1], [broken, *RULES], Options()).verdict.value == "unknown"
+    jsonschema.validate(sarif.log(report, RULES), SARIF)
 
 
 TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}

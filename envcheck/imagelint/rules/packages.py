@@ -200,9 +200,12 @@ def torch_build_is_on_its_index(image: Image) -> Iterator[Fault]:
     If not: name the index of a CUDA version that the release has.
     Source: table torch (variants of each release); pip's documentation, "Finding packages".
     """
-    for install in image.installs:
-        package = install.named("torch") if install.tool == "pip" else None
-        if package is None or package.variable or package.wheel:
+    if image.configures_pip():
+        # Its indexes are then not what the commands say.
+        return
+    for build in image.torch_builds():
+        install, package = build.install, build.package
+        if install.tool != "pip" or package.variable or package.wheel:
             continue
         pinned = package.pinned
         addresses = [address for address in (install.index, *install.extra_indexes) if address]
