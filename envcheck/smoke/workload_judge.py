@@ -75,7 +75,11 @@ def proof_of(name: str, target: Target, choice: Choice, events: Sequence[dict[st
     )
     failure = failure_of(choice.interpreter, events, ending)
     if failure is not None:
-        finding = judge.finding_of(failure, target.package, choice.interpreter) or _precision_finding(failure, choice)
+        finding = (
+            judge.finding_of(failure, target.package, choice.interpreter)
+            or _precision_finding(failure, choice)
+            or _loader_finding(failure, last.get("stuck", {}))
+        )
         return replace(
             proof,
             status=judge.status_of(failure),
@@ -408,6 +412,28 @@ def _precision_finding(failure: Failure, choice: Choice) -> Finding | None:
                 "`with torch.backends.mkldnn.flags(enabled=False):`",
                 safe=True,
             ),
+        ],
+    )
+
+
+def _loader_finding(failure: Failure, stuck: dict[str, Any]) -> Finding | None:
+    """Return that the data loader is what hung, where it is."""
+    if failure.kind != "timeout" or not stuck.get("waits_for_loader"):
+        return None
+    return Finding(
+        check="smoke",
+        cause="slow-data-path",
+        severity=Severity.ERROR,
+        confidence=Confidence.LIKELY,
+        title=failure.reason,
+        detail="The device had trained with every batch that came; the data lies in memory, so no disk is waited for.",
+        evidence=[
+            Evidence(failure.reason, "envcheck smoke, step train"),
+            Evidence(failure.python_stack, "where Python was"),
+        ],
+        remedies=[
+            Remedy(action="See in the stack what the loader waits for: a lock, a worker that died, a full /dev/shm"),
+            Remedy(action="See how fast it is apart from any training", commands=["envcheck smoke --pace"], safe=True),
         ],
     )
 

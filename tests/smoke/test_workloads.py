@@ -305,6 +305,7 @@ def test_a_stuck_loader_is_named_with_its_batch_and_the_next_workload_still_runs
     assert (stuck.status, stuck.failure.kind, stuck.failure.step) == (Status.FAILED, "timeout", "train")
     assert "waited for the data loader to give batch 3 of epoch 1" in stuck.summary
     assert "torch/__init__.py" in stuck.failure.python_stack
+    assert [finding.cause for finding in stuck.findings] == ["slow-data-path"]
     assert after.status is Status.PASSED, after.summary
     nothing_is_left(1.0)
 
