@@ -7,6 +7,7 @@
     shell           the commands of a RUN, each word with its line
     base_image      what the name of an image says: CUDA, distribution, Python, framework
     installs        what the commands of a stage install, and from which index
+    framework_build the build of PyTorch or TensorFlow that an installation gives
     image           a stage as rules want it: all of the above together
     nodes           YAML with line numbers
     compose, kubernetes   services and pods

@@ -9,13 +9,21 @@ from collections.abc import Iterator
 import msgspec
 from packaging.version import Version
 
-from envcheck.compat import cuda, tensorflow, torch
-from envcheck.compat.build import Build, why_not
+from envcheck.compat import cuda
 from envcheck.compat.target import Target
 from envcheck.imagelint import base_image, installs
 from envcheck.imagelint.base_image import BaseImage
 from envcheck.imagelint.copies import Copied, copied_by, reader_of, value_of
 from envcheck.imagelint.dockerfile import Dockerfile, Instruction, Stage, Variable
+from envcheck.imagelint.framework_build import (
+    FrameworkBuild,
+    called,
+    conda_torch_build,
+    keeps,
+    says_cuda,
+    tensorflow_build,
+    torch_build,
+)
 from envcheck.imagelint.installs import Install, Package
 from envcheck.imagelint.shell import Command, commands_of
 from envcheck.imagelint.source import Folder, Place
@@ -60,28 +68,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     variables: dict[str, Variable]
     commands: list[Command]
     folder: str
-
-
-class FrameworkBuild(msgspec.Struct, frozen=True, kw_only=True):
-    """The build of PyTorch or TensorFlow that an installation gives.
-
-    Attributes:
-        package: what asks for it.
-        install: the command.
-        version: its release; None where any may come.
-        cuda: the CUDA version of the build; None where it is not for CUDA, or not known.
-        accelerator: "cuda", "cpu", "rocm"; None where it is not known.
-        build: the row of the tables, where they know it.
-        chosen: whether the release is what the tables call the newest that fits, not what the file says.
-    """
-
-    package: Package
-    install: Install
-    version: str | None
-    cuda: str | None
-    accelerator: str | None
-    build: Build | None = None
-    chosen: bool = False
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,16 +175,9 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
             if install.tool == "pip" and package:
                 if keeps(install, package) and (found or self.base.holds_torch):
                     continue
-                found.append(_torch_build(self, install, package))
+                found.append(torch_build(install, package, self.target(install)))
             elif install.tool == "conda" and (package := install.named("pytorch", "pytorch-gpu")):
-                runtime = install.named("pytorch-cuda")
-                version = runtime.specifier.lstrip("=~") if runtime and not runtime.variable else None
-                accelerator = "cpu" if install.named("cpuonly") else "cuda" if runtime else None
-                found.append(
-                    FrameworkBuild(
-                        package=package, install=install, version=package.pinned, cuda=version, accelerator=accelerator
-                    )
-                )
+                found.append(conda_torch_build(install, package))
         return found
 
     def tensorflow_builds(self) -> list[FrameworkBuild]:
@@ -209,7 +188,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
             if package and keeps(install, package) and (found or self.base.tensorflow):
                 continue
             if install.tool == "pip" and package:
-                found.append(_tensorflow_build(self, install, package))
+                found.append(tensorflow_build(install, package, self.target(install)))
         return found
 
     def holds_torch(self) -> bool:
@@ -220,11 +199,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
 
     def for_nvidia(self) -> bool:
         """Tell whether its programs are built for NVIDIA GPUs: by its base, or by a CUDA build that is asked for."""
-        return self.base.for_nvidia or any(
-            build.accelerator == "cuda"
-            and (installs.cuda_of_variant(_variant(build.install)) or _says_cuda(build.package))
-            for build in [*self.torch_builds(), *self.tensorflow_builds()]
-        )
+        builds = [*self.torch_builds(), *self.tensorflow_builds()]
+        return self.base.for_nvidia or any(build.accelerator == "cuda" and says_cuda(build) for build in builds)
 
     def cuda_needs(self) -> list[tuple[str, str, Place]]:
         """Return the CUDA versions that its programs are built for: (version, what it is, place)."""
@@ -252,118 +228,6 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
             if last:
                 found += commands_of(last[-1].instruction, last[-1].variables)
         return found
-
-
-def keeps(install: Install, package: Package) -> bool:
-    """Tell whether pip leaves a package as it is where some version of it is there already."""
-    replaces = {"-U", "--upgrade", "--force-reinstall", "--ignore-installed", "-I"} & set(install.options)
-    return not package.pinned and not package.wheel and not replaces
-
-
-def called(build: FrameworkBuild) -> str:
-    """Return what people call a build: "torch 2.6.0 (CUDA 12.4)"."""
-    name = "torch" if build.package.name in {"torch", "pytorch"} else build.package.name
-    version = f" {build.version}" if build.version else ""
-    return f"{name}{version} (CUDA {build.cuda})" if build.cuda else f"{name}{version}"
-
-
-def _says_cuda(package: Package) -> bool:
-    pinned = package.pinned or ""
-    return "+cu" in pinned or "and-cuda" in package.extras or package.name == "tensorflow-gpu"
-
-
-def _variant(install: Install) -> str | None:
-    """Return the variant of PyTorch's own index where that index alone is asked."""
-    if install.index:
-        return installs.pytorch_index(install.index)
-    return None
-
-
-def _torch_build(image: Image, install: Install, package: Package) -> FrameworkBuild:
-    pinned = package.pinned
-    variant = _variant(install)
-    local = re.search(r"\+(cu\d+|cpu|rocm[\d.]+)", pinned or "")
-    label = local[1] if local else variant
-    target = image.target(install)
-    if label is None and install.find_links:
-        linked = [variant for link in install.find_links if (variant := installs.pytorch_index(link))]
-        if len(linked) != 1 or not pinned:
-            # Such a page can have several builds of a release, and pip takes the one with the highest local version.
-            return FrameworkBuild(package=package, install=install, version=pinned, cuda=None, accelerator=None)
-        label = linked[0]
-    if label is None and (package.variable or install.index or "nightly" in " ".join(install.extra_indexes)):
-        return FrameworkBuild(package=package, install=install, version=pinned, cuda=None, accelerator=None)
-    # The default index has one build of a release; an extra index has others, and pip takes the newest release of all.
-    if label is None and pinned and install.extra_indexes:
-        variants = [found for address in install.extra_indexes if (found := installs.pytorch_index(address))]
-        label = variants[0] if len(variants) == 1 and _has(pinned, variants[0]) else None
-    if label is not None:
-        cuda_version = installs.cuda_of_variant(label)
-        kind = "cuda" if cuda_version else "cpu" if label == "cpu" else "rocm"
-        wanted = f"{pinned.partition('+')[0]}+{label}" if pinned else None
-        return FrameworkBuild(
-            package=package,
-            install=install,
-            version=pinned.partition("+")[0] if pinned else None,
-            cuda=cuda_version,
-            accelerator=kind,
-            build=torch.build(wanted, target) if wanted else None,
-        )
-    if pinned:
-        build = torch.build(pinned, target)
-        return FrameworkBuild(
-            package=package,
-            install=install,
-            version=pinned,
-            cuda=build.cuda if build else None,
-            accelerator=build.accelerator if build else None,
-            build=build,
-        )
-    return _newest_torch(package, install, target)
-
-
-def _has(release: str, label: str) -> bool:
-    row = torch.release(release)
-    version = installs.cuda_of_variant(label)
-    return row is not None and (version in row.cuda_variants if version else label == "cpu")
-
-
-def _newest_torch(package: Package, install: Install, target: Target) -> FrameworkBuild:
-    """Return the newest release that the default index has for what is asked; unknown where the Python is."""
-    for row in torch.releases() if target.python and not package.variable else ():
-        build = torch.build(row.version, target)
-        if build and package.admits(row.version) and not why_not(build, target):
-            return FrameworkBuild(
-                package=package,
-                install=install,
-                version=row.version,
-                cuda=build.cuda,
-                accelerator=build.accelerator,
-                build=build,
-                chosen=True,
-            )
-    return FrameworkBuild(package=package, install=install, version=None, cuda=None, accelerator=None)
-
-
-def _tensorflow_build(image: Image, install: Install, package: Package) -> FrameworkBuild:
-    target = image.target(install)
-    version, chosen = package.pinned, False
-    if version is None and not package.variable and target.python and not install.index:
-        for row in tensorflow.releases():
-            build = tensorflow.build(row.version, target)
-            if build and package.admits(row.version) and not why_not(build, target):
-                version, chosen = row.version, True
-                break
-    build = tensorflow.build(version, target)
-    return FrameworkBuild(
-        package=package,
-        install=install,
-        version=version,
-        cuda=build.cuda if build else None,
-        accelerator=build.accelerator if build else None,
-        build=build,
-        chosen=chosen,
-    )
 
 
 def image_of(

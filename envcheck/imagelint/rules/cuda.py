@@ -11,17 +11,20 @@ from envcheck.compat import cuda, tensorflow
 from envcheck.compat.versions import parse
 from envcheck.imagelint.base_image import BaseImage, cuda_series
 from envcheck.imagelint.faults import Fault
-from envcheck.imagelint.image import FrameworkBuild, Image, called
+from envcheck.imagelint.framework_build import FrameworkBuild, called
+from envcheck.imagelint.image import Image
 from envcheck.imagelint.installs import pytorch_index
 from envcheck.imagelint.rule import Machine, rule
 from envcheck.imagelint.source import Place
 from envcheck.report import Evidence, Remedy, Severity
 
 COMPILES = re.compile(
-    r"flash[-_]attn|\bapex\b|detectron2|mmcv(?!-lite)|xformers.*--no-binary|--no-build-isolation|setup\.py|\bnvcc\b"
-    r"|TORCH_CUDA_ARCH_LIST|pytorch3d|tiny-cuda-nn|gsplat|diff-gaussian|bitsandbytes.*--no-binary|git\+https?://"
+    r"flash[-_]attn|\bapex\b|detectron2|mmcv(?!-lite)|xformers.*--no-binary|--no-build-isolation|\bnvcc\b|pytorch3d"
+    r"|tiny-cuda-nn|gsplat|diff-gaussian|bitsandbytes.*--no-binary"
 )
 """Commands that compile extensions with nvcc, as their projects' installation guides say."""
+FOR_EXTENSIONS = ("TORCH_CUDA_ARCH_LIST", "FORCE_CUDA")
+"""Variables that say how extensions are compiled. Source: torch/utils/cpp_extension.py; torchvision's setup.py."""
 
 
 def major(version: str | None) -> int | None:
@@ -46,7 +49,15 @@ def cuda_of_base_suits_torch(image: Image) -> Iterator[Fault]:
     base = cuda_series(image.base)
     if base is None or not image.base.repository.endswith("nvidia/cuda"):
         return
-    compiled = [command for _, command in image.commands() if COMPILES.search(command.text)]
+    compiled = [
+        Evidence(f"compiles: {command.text[:120]}", f"{image.path}:{command.line}")
+        for _, command in image.commands()
+        if COMPILES.search(command.text) or set(FOR_EXTENSIONS) & set(command.settings)
+    ] + [
+        Evidence(f"compiles: {name} is set", f"{image.path}:{image.stage.environment[name].line}")
+        for name in FOR_EXTENSIONS
+        if name in image.stage.environment
+    ]
     for build in image.torch_builds():
         if build.cuda is None or major(build.cuda) == major(base):
             continue
@@ -73,10 +84,7 @@ def cuda_of_base_suits_torch(image: Image) -> Iterator[Fault]:
             evidence=[
                 Evidence(f"FROM {image.base.reference}", f"{image.base_place.path}:{image.base_place.line}"),
                 Evidence(build.install.command, f"{build.install.place.path}:{build.install.place.line}"),
-                *[
-                    Evidence(f"compiles: {command.text[:120]}", f"{image.path}:{command.line}")
-                    for command in compiled[:1]
-                ],
+                *compiled[:1],
             ],
             remedies=_torch_for(base, build),
         )

@@ -15,7 +15,8 @@ from envcheck.compat.versions import parse, public
 from envcheck.imagelint import installs
 from envcheck.imagelint.base_image import BaseImage
 from envcheck.imagelint.faults import Fault
-from envcheck.imagelint.image import Image, keeps
+from envcheck.imagelint.framework_build import keeps
+from envcheck.imagelint.image import Image
 from envcheck.imagelint.installs import Install, Package
 from envcheck.imagelint.rule import rule
 from envcheck.report import Evidence, Remedy, Severity
