@@ -87,7 +87,7 @@ class Place:
             "epoch": epoch + 1,
             "batch": batch + 1,
             # A loader that works ahead has given more than was trained with, unless it is what all wait for.
-            "waits_for_loader": self.step == "train" and self.given == self.trained,
+            "waits_for_loader": self.step == "train" and self.batches > 0 and self.given == self.trained,
         }
 
 

@@ -174,10 +174,10 @@ def failure_of(interpreter: str, events: Sequence[dict[str, Any]], ending: Endin
     last = {event["event"]: event for event in events if event["event"] != "end"}
     if "workload-end" in last:
         return None
-    if "failure" in last or "workload" not in last:
-        return judge.failure_of(interpreter, last, ending)
-    stuck = last.get("stuck")
     failure = judge.failure_of(interpreter, last, ending)
+    if "failure" in last:
+        return failure
+    stuck = last.get("stuck")
     if failure is None:
         # The child left in good order, but not this workload: nothing of ours does that.
         return Failure(step="start", kind="exit", reason="the child ended and did not say how the workload did")
@@ -186,14 +186,13 @@ def failure_of(interpreter: str, events: Sequence[dict[str, Any]], ending: Endin
             failure, step=stuck["step"] or failure.step, kind="timeout", exit_code=None, reason=_stuck(stuck)
         )
     if failure.kind == "exit" and failure.python_stack.startswith("Timeout ("):
-        seconds = last["workload"]["seconds"]
-        reason = f"the step '{failure.step}' was not done when the workload's time was up, after {seconds:.1f} s"
-        return replace(failure, kind="timeout", exit_code=None, reason=f"{reason}; native code held the interpreter")
+        reason = f"the step '{failure.step}' was not done when the time was up; native code held the interpreter"
+        return replace(failure, kind="timeout", exit_code=None, reason=reason)
     return failure
 
 
 def _stuck(stuck: dict[str, Any]) -> str:
-    time_up = f"when the workload's time was up, after {stuck['seconds']:.1f} s"
+    time_up = f"when the time was up, after {stuck['seconds']:.1f} s"
     if stuck["step"] != "train" or not stuck["batch"]:
         return f"the step '{stuck['step']}' was not done {time_up}"
     place = f"batch {stuck['batch']} of epoch {stuck['epoch']}"

@@ -380,6 +380,14 @@ def test_a_framework_that_is_not_there_is_absent_unless_it_was_named(tmp_path):
     assert [finding.cause for finding in named.findings] == ["package-not-installed"]
 
 
+def test_a_framework_that_hangs_when_it_is_imported_is_told_with_where_it_hung(monkeypatch, stub):
+    monkeypatch.setenv("PYTHONPATH", str(stub("import time\ntime.sleep(600)\n")))
+    first, second = proofs_of(sys.executable, "torch", "residual", "recurrent", timeout_seconds=5.0)
+    assert (first.failure.kind, first.failure.step) == ("timeout", "import")
+    assert "torch/__init__.py" in first.failure.python_stack
+    assert second.failure == first.failure
+
+
 def test_keras_stands_for_each_backend_that_is_there(tmp_path, monkeypatch):
     for package in ("torch", "jax"):
         (tmp_path / package).mkdir()
