@@ -123,7 +123,7 @@ def _prove_in(target: Target, choice: Choice, listen: Listener) -> list[Proof]:
     """Return the proofs of one framework."""
     walk = _Walk(target=target, choice=choice, listen=listen, deadline=time.monotonic() + choice.timeout_seconds)
     attempts = _try_operations(walk)
-    if not attempts[-1].first("operation"):
+    if not any(attempt.first("operation") for attempt in attempts):
         return [judge.failed_start(target, choice, attempts[-1])]
     wrong = sorted(judge.wrong_operations(attempts), key=OPERATIONS.index)
     switches = judge.suspects(target, attempts, os.environ, platform.machine()) if wrong else []
@@ -158,12 +158,7 @@ def _switched_off(walk: _Walk, wrong: Sequence[str], switches: Sequence[Switch])
         walk.listen(walk.target.name, {"event": "step", "step": switch.title})
         attempt = walk.run(left, switch=switch, shown=False)
         still = judge.wrong_operations([attempt])
-        ended = attempt.names("operation-end")
-        tried.append(
-            Tried(
-                switch=switch, healed=[name for name in ended if name not in still], failed=sorted(still & set(ended))
-            )
-        )
+        tried.append(Tried(switch=switch, healed=judge.right_operations(attempt), failed=sorted(still)))
     return tried
 
 

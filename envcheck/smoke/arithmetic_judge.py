@@ -176,6 +176,13 @@ def wrong_operations(attempts: Sequence[Attempt]) -> set[str]:
     }
 
 
+def right_operations(attempt: Attempt) -> list[str]:
+    """Return the operations that came to their end, gave results, and none that is wrong."""
+    wrong = {event["operation"] for event in attempt.all("wrong")}
+    checked = {event["operation"] for event in attempt.all("checked")}
+    return [name for name in attempt.names("operation-end") if name in checked - wrong]
+
+
 def proofs_of(target: Target, choice: Choice, attempts: Sequence[Attempt], tried: Sequence[Tried]) -> list[Proof]:
     """Return one proof for each operation and device, and that of the yardstick.
 
@@ -185,7 +192,7 @@ def proofs_of(target: Target, choice: Choice, attempts: Sequence[Attempt], tried
         attempts: the children that tried the operations, in their order.
         tried: what came of switching things off.
     """
-    proofs = [_yardstick(target, choice, attempts[-1])]
+    proofs = [_yardstick(target, choice, next((one for one in attempts if one.first("yardstick")), attempts[0]))]
     for name in OPERATIONS:
         attempt = next((one for one in attempts if name in one.names("operation")), None)
         if attempt is None:
@@ -196,12 +203,16 @@ def proofs_of(target: Target, choice: Choice, attempts: Sequence[Attempt], tried
 
 
 def _not_begun(name: str, target: Target, choice: Choice, attempt: Attempt) -> Proof:
-    reason = f"the {choice.timeout_seconds:g} s of this framework were up before it began; give --timeout more"
+    """Return the proof of an operation that no child came to: the last one could not start, or time was up."""
+    failure = None if attempt.first("operation") else _failure(choice, attempt)
+    if failure is None:
+        reason = f"the {choice.timeout_seconds:g} s of this framework were up before it began; give --timeout more"
+        failure = Failure(step="start", kind="timeout", reason=reason)
     return replace(
         _blank(name, *DESCRIPTIONS[name], target, choice, attempt),
         status=Status.UNEXAMINED,
-        summary=f"{reason}.",
-        failure=Failure(step="start", kind="timeout", reason=reason),
+        summary=f"{failure.reason.rstrip('.')}.",
+        failure=failure,
     )
 
 
@@ -215,7 +226,7 @@ def _operation_proofs(
     proofs = []
     for device in devices:
         own = [event for event in events if event["device"] == device]
-        # Of several devices the one that it was on when it ended is the last with an event.
+        # Of several devices it is the last one with an event that it was on when it ended.
         ended_here = failure if device == (events[-1]["device"] if events else devices[0]) else None
         if not own and ended_here is None:
             continue
@@ -238,7 +249,7 @@ def _judged(
 ) -> Proof:
     wrong = [event for event in events if event["event"] == "wrong"]
     checked = {_key(event): event for event in events if event["event"] == "checked"}
-    keys = list(checked) + [key for key in map(_key, wrong) if key not in checked]
+    keys = dict.fromkeys([*checked, *map(_key, wrong)])
     conditions = [_condition(key, checked.get(key), [one for one in wrong if _key(one) == key]) for key in keys]
     numbers = sum(event["numbers"] for event in checked.values())
     findings = [_finding_of_wrong(proof, wrong, tried)] if wrong and wrong[0]["kind"] != "exception" else []
@@ -254,7 +265,8 @@ def _judged(
         findings=findings,
     )
     if failure is not None:
-        return replace(proof, status=judge.status_of(failure), summary=f"{failure.reason.rstrip('.')}.")
+        where = f" (in {events[-1]['dtype']} on {proof.device})" if events else ""
+        return replace(proof, status=judge.status_of(failure), summary=f"{failure.reason.rstrip('.')}{where}.")
     if wrong:
         return replace(proof, status=Status.FAILED, summary=_sentence(proof, wrong))
     if ("float32", "forward") not in checked:
@@ -464,6 +476,27 @@ def _finding_of_wrong(proof: Proof, wrong: Sequence[dict[str, Any]], tried: Sequ
         evidence.append(Evidence(f"it is wrong as well {', '.join(in_vain)}", source))
     other = MEMORY_TEST if proof.device == "cpu" else GPU_TEST
     title = f"{proof.title} is wrong in {first['dtype']} on {proof.device} ({proof.framework})"
+    undo = (
+        [Remedy(action=switch.action, commands=switch.commands, safe=True, changes="programs of this shell")]
+        if switch
+        else []
+    )
+    if at_times:
+        right = max(event.get("right_again", 0) for event in numbers)
+        evidence.append(Evidence(f"of the same computation, repeated at once, {right} of 3 runs were right", source))
+        if switch is not None:
+            # That may be luck: it was right now and then before.
+            evidence.append(Evidence(f"it was right {switch.title}, in one run", source))
+        return Finding(
+            check="smoke",
+            cause="hardware-computes-wrongly",
+            severity=Severity.ERROR,
+            confidence=Confidence.POSSIBLE,
+            title=f"{title}, and not every time",
+            detail="a defect of the hardware comes and goes; so does a kernel that reads memory before it was written",
+            evidence=evidence,
+            remedies=[other, *undo, _another_version(proof)],
+        )
     if switch is not None:
         evidence.append(Evidence(f"it is right {switch.title}", source))
         return Finding(
@@ -473,23 +506,7 @@ def _finding_of_wrong(proof: Proof, wrong: Sequence[dict[str, Any]], tried: Sequ
             title=title,
             detail=f"{switch.blames} computes it wrongly here",
             evidence=evidence,
-            remedies=[
-                Remedy(action=switch.action, commands=switch.commands, safe=True, changes="this shell's programs"),
-                _another_version(proof),
-            ],
-        )
-    if at_times:
-        right = max(event.get("right_again", 0) for event in numbers)
-        evidence.append(Evidence(f"of the same computation, repeated at once, {right} of 3 runs were right", source))
-        return Finding(
-            check="smoke",
-            cause="hardware-computes-wrongly",
-            severity=Severity.ERROR,
-            confidence=Confidence.POSSIBLE,
-            title=f"{title}, and not every time",
-            detail="a defect of the hardware comes and goes; so does a kernel that reads memory before it was written",
-            evidence=evidence,
-            remedies=[other, _another_version(proof)],
+            remedies=[*undo, _another_version(proof)],
         )
     return Finding(
         check="smoke",

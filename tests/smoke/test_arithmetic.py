@@ -353,6 +353,7 @@ def test_a_crash_and_a_hang_are_named_and_the_operations_behind_them_are_tried(p
     proofs = prove(stubs=stub(CRASHES_AND_HANGS), timeout_seconds=12.0)
     failures = {name: proof.failure.kind for name, proof in proofs.items() if proof.failure}
     assert failures["linear"] == "signal"
+    assert proofs["linear"].summary == "the step 'linear' ended in SIGSEGV (in float64 on cpu)."
     assert failures["layer-norm"] == "timeout"
     assert "in <lambda>" in proofs["layer-norm"].failure.python_stack
     assert "ZeroDivisionError" in proofs["embedding"].conditions[0].seen
@@ -464,6 +465,25 @@ def wrong(**more: Any) -> dict[str, Any]:
 LINEAR = ({"event": "operation", "name": "linear"}, {"event": "operation-end", "name": "linear", "seconds": 0.1})
 
 
+def test_a_switch_that_leaves_nothing_to_compare_heals_nothing():
+    begun, ended = LINEAR
+    checked = {"event": "checked", "operation": "linear", "device": "cpu", "dtype": "float32", "direction": "forward"}
+    assert judge.right_operations(attempt(begun, checked, ended)) == ["linear"]
+    assert judge.right_operations(attempt(begun, ended)) == []
+    assert judge.right_operations(attempt(begun, checked, wrong(kind="exception"), ended)) == []
+
+
+def test_what_is_wrong_now_and_then_is_not_laid_to_a_switch_that_had_luck():
+    begun, ended = LINEAR
+    switch = judge.suspects(TORCH, [attempt(*LINEAR, wrong())], {}, "x86_64")[0]
+    tried = [judge.Tried(switch=switch, healed=["linear"], failed=[])]
+    for right_again, cause in ((0, "kernel-computes-wrongly"), (2, "hardware-computes-wrongly")):
+        child = attempt(begun, wrong(right_again=right_again), ended)
+        proof = next(one for one in judge.proofs_of(TORCH, ASKED, [child], tried) if one.name == "linear")
+        assert proof.findings[0].cause == cause
+        assert any("mkldnn" in remedy.action for remedy in proof.findings[0].remedies)
+
+
 def test_what_computes_on_the_processor_though_the_gpu_was_asked_for_is_wrong():
     begun, ended = LINEAR
     on_gpu = wrong(device="cuda:0", kind="device", message="the result lies on cpu, not on cuda:0")
@@ -472,6 +492,22 @@ def test_what_computes_on_the_processor_though_the_gpu_was_asked_for_is_wrong():
     proof = next(one for one in judge.proofs_of(TORCH, ASKED, [child], []) if one.name == "linear")
     assert (proof.device, proof.status, broken(proof)) == ("cuda:0", Status.FAILED, ["float32 forward"])
     assert "the result lies on cpu, not on cuda:0" in proof.summary
+
+
+def test_a_crash_on_the_second_device_is_not_laid_to_the_first():
+    begun, _ = LINEAR
+    trying = [
+        {"event": "trying", "operation": "linear", "device": device, "dtype": "float32"} for device in ("cpu", "cuda:0")
+    ]
+    child = attempt(begun, *trying)
+    child.events[0]["devices"] = ["cpu", "cuda:0"]
+    del child.events[-1]
+    ending = Ending(outcome="signal", signal="SIGSEGV")
+    proofs = judge.proofs_of(TORCH, ASKED, [Attempt(events=[{"event": "python"}, *child.events], ending=ending)], [])
+    assert {proof.device: proof.failure is None for proof in proofs if proof.name == "linear"} == {
+        "cpu": True,
+        "cuda:0": False,
+    }
 
 
 def test_a_gpu_that_is_wrong_now_and_then_is_to_be_tested_as_a_gpu():
