@@ -55,7 +55,6 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
         folders: where it looks for kernels.
         kernels: what was found there.
         started: whether kernels were started.
-        working_directory: the folder that kernels were started in.
         user_folder: where the user's kernels are registered.
         pythons: interpreter's path → what it says of itself and of what is installed.
     """
@@ -66,7 +65,6 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     folders: list[Folder]
     kernels: list[Kernel]
     started: bool = True
-    working_directory: str = ""
     user_folder: str = ""
     pythons: dict[str, tuple[Python, Packages | None]] = {}
 
@@ -118,7 +116,6 @@ def examine(
         folders=listed,
         kernels=kernels,
         started=start,
-        working_directory=system.ask("working_directory") or "",
         user_folder=places.user_folder(system),
         pythons=known,
     )

@@ -303,15 +303,16 @@ def _not_answering(kernel: Kernel, seen: Examined) -> Finding:
             cause="broken-install",
             confidence=Confidence.POSSIBLE,
         )
-    how = f"ended by {start.signal}" if start.signal else f"exit status {start.exit_code}"
     module = _missing_module(kernel)
     if module:
         cause = CAUSE if module in {"ipykernel", "ipykernel_launcher"} else "package-not-installed"
         return _finding(kernel, f"ends as it starts: there is no module {module}", evidence, seen, cause=cause)
+    if start.state == "not-started":
+        return _finding(kernel, f"cannot be started: {start.detail}", evidence, seen)
     said = f": {last}" if last else ""
     return _finding(
         kernel,
-        f"ends as it starts ({how}){said}",
+        f"ends as it starts ({kernel.ending}){said}",
         evidence,
         seen,
         cause="broken-install",

@@ -8,23 +8,13 @@ from __future__ import annotations
 
 import msgspec
 
+from envcheck.doctor import DISTRIBUTIONS
 from envcheck.facts import Packages, Python
 from envcheck.report import Finding, Verdict
 
 SCHEMA_VERSION = 1
 
-FRAMEWORKS = {
-    "torch": "torch",
-    "tensorflow": "tensorflow",
-    "tensorflow-cpu": "tensorflow",
-    "tensorflow-gpu": "tensorflow",
-    "tensorflow-intel": "tensorflow",
-    "tensorflow-macos": "tensorflow",
-    "tensorflow-rocm": "tensorflow",
-    "tf-nightly": "tensorflow",
-    "keras": "keras",
-    "jax": "jax",
-}
+FRAMEWORKS = {**DISTRIBUTIONS, "jax": "jax"}
 """Distribution → the framework that a notebook imports from it."""
 
 
@@ -143,6 +133,12 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     repair: str = ""
     kept: str = ""
     start: Start = Start(state="not-tried")
+
+    @property
+    def ending(self) -> str:
+        """How it ended, where it was started in vain."""
+        start = self.start
+        return start.signal or (start.detail if start.exit_code is None else f"exit status {start.exit_code}")
 
     @property
     def title(self) -> str:

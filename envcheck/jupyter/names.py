@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-TITLES = {"torch": "PyTorch", "tensorflow": "TensorFlow", "keras": "Keras", "jax": "JAX"}
+from envcheck import describe
+
+TITLES = {**describe.TITLES, "jax": "JAX"}
+"""Framework → its name for people."""
 
 PLAIN = {".venv", "venv", "env", ".env", "virtualenv", ".virtualenv"}
 """Names of an environment's folder that say nothing: the folder above it is the project."""

@@ -156,7 +156,7 @@ def _state(kernel: Kernel) -> str:
         return f"DOES NOT ANSWER within {start.seconds:.0f} s"
     if start.state == "unknown":
         return f"UNKNOWN: {start.detail}"
-    return f"DOES NOT START ({start.signal or f'exit status {start.exit_code}'})"
+    return f"DOES NOT START ({kernel.ending})"
 
 
 def _step(number: int, step: Step) -> list[str]:

@@ -13,11 +13,12 @@ from packaging.version import InvalidVersion, Version
 
 from envcheck.describe import gibibytes
 from envcheck.facts import Facts
+from envcheck.jupyter import names
 from envcheck.jupyter.model import FRAMEWORKS
 from envcheck.redact import mask_values
 from envcheck.variables import that_matter
 
-TITLES = {"torch": "PyTorch", "tensorflow": "TensorFlow", "keras": "Keras", "jax": "JAX", "numpy": "NumPy"}
+TITLES = {**names.TITLES, "numpy": "NumPy"}
 
 MASKS = {"CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"}
 """Variables that say which GPUs a process sees; they are read once, when it opens them.

@@ -232,7 +232,7 @@ def test_a_registered_kernel_that_does_not_answer_is_taken_back(house: House) ->
     ("fault", "state", "words"),
     [
         ("dies", "ended", "exit status 1): ImportError: libzmq.so.5"),
-        ("crashes", "ended", "ended by SIGSEGV"),
+        ("crashes", "ended", "ends as it starts (SIGSEGV)"),
         ("silent", "silent", "does not answer within 1 s"),
         ("deaf", "silent", "does not answer within 1 s"),
     ],
@@ -280,6 +280,15 @@ def test_a_kernel_behind_a_wrapper_names_its_interpreter_itself(house: House) ->
     assert wrapped["wrapper"] == "start-kernel"
     assert wrapped["interpreter"] == house.shown(python)
     assert wrapped["under_test"] is True
+
+
+def test_a_program_that_cannot_be_run_is_told_with_the_system_s_words(house: House) -> None:
+    program = house.home / "start-kernel"
+    program.write_text("no program")
+    house.kernel("odd", program, language="odd")
+    ran = house.jupyter("--json", "--python", str(house.environment("project/.venv")))
+    assert kernel_of(ran, "odd")["start"]["state"] == "not-started"
+    assert any("cannot be started: " in finding["title"] for finding in ran.report["findings"])
 
 
 def test_the_page_shows_no_terminal_escape_of_a_kernel(house: House) -> None:
