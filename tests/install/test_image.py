@@ -259,21 +259,16 @@ def test_a_set_up_that_was_killed_in_the_middle_of_a_build_is_cleared_away_by_th
     assert not (project / ".envs" / "image" / "gen-1.record" / "pip.conf").exists()
 
 
-def test_a_swap_that_was_cut_short_is_settled_by_the_next_command(
+def test_the_name_of_the_current_image_follows_what_is_in_use_whatever_happened_to_the_images(
     project: Path, request_it: Request, docker: Fake
 ) -> None:
     made(request_it, docker)
     made(request_it, docker)
+    # As a swap leaves it that was cut short between the two names.
     docker.edit(lambda images: images.update({"mein-projekt:current": images["mein-projekt:gen-1"]}))
     call(project, "--prune", "--keep", "1", "--name", "image")
     assert docker.images()["mein-projekt:current"] == docker.images()["mein-projekt:gen-2"]
-
-
-def test_an_image_that_somebody_removed_cannot_be_gone_back_to_and_the_current_one_stays(
-    project: Path, request_it: Request, docker: Fake
-) -> None:
-    made(request_it, docker)
-    made(request_it, docker)
+    # As a user leaves it who has removed an image by hand.
     docker.edit(lambda images: images.pop("mein-projekt:gen-1"))
     said = call(project, "--rollback", "--name", "image", code=1)
     assert "mein-projekt:gen-1 cannot be tagged" in said
