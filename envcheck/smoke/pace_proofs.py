@@ -60,6 +60,9 @@ DISTURBED_CORES = 0.1
 AS_GOOD = 0.97
 """Share of the best rate from which a smaller number of threads counts as good as the best."""
 
+FEWEST_REPEATS = 3
+"""Repeats without which nothing is known of the noise, and nothing follows."""
+
 TOO_MANY_GAIN = 1.05
 """How many times faster fewer threads must be, quartile against quartile, where more are set than cores are allowed."""
 
@@ -582,7 +585,8 @@ def _suspected(
     default: int, best: int, allowed: float, before: dict[str, Sampled], after: dict[str, Sampled]
 ) -> Suspicion | None:
     common = [name for name in before if name in after]
-    if not common or any(found.disturbed for name in common for found in (before[name], after[name])):
+    both = [found for name in common for found in (before[name], after[name])]
+    if not both or any(found.disturbed or len(found.rates) < FEWEST_REPEATS for found in both):
         return None
     gains = {name: quartiles(after[name].rates)[0] / quartiles(before[name].rates)[2] for name in common}
     if default > math.ceil(allowed):
