@@ -21,11 +21,8 @@ def load(settings, base):
     if "accelerator" in state:
         package = __import__(state["backend"])
         state["accelerator"].state.update({state["backend"]: package, "base": base})
-        switches = settings["switches"]
-        if state["backend"] == "torch" and not switches.get("mkldnn", True):
-            package.backends.mkldnn.enabled = False
-        if state["backend"] == "torch" and not switches.get("cudnn", True):
-            package.backends.cudnn.enabled = False
+        if state["backend"] == "torch":
+            state["accelerator"].switch_off(package, settings["switches"])
     elif state["backend"] == "jax":
         import jax
 
@@ -51,11 +48,6 @@ def formats(device):
     found["float64"] = promoted
     found["tf32"] = "Keras has no switch for TF32 on the backend %s" % state["backend"]
     return found
-
-
-def chops(device, dtype):
-    """Return whether sums are cut off instead of rounded: in tensor cores they are."""
-    return device.startswith("cuda") and dtype in ("tf32", "bfloat16", "float16")
 
 
 def wide_sums(device, direction):

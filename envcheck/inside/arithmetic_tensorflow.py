@@ -36,11 +36,6 @@ def formats(device):
     return found
 
 
-def chops(device, dtype):
-    """Return whether sums are cut off instead of rounded: in tensor cores they are."""
-    return device.startswith("cuda") and dtype in ("tf32", "bfloat16", "float16")
-
-
 def wide_sums(device, direction):
     """Return whether sums of 16-bit numbers are promised to be float32's.
 

@@ -11,11 +11,16 @@ def load(settings, base):
     loaded = base.load(settings)
     torch = base.state["torch"]
     state.update(torch=torch, base=base)
-    if not settings["switches"].get("mkldnn", True):
-        torch.backends.mkldnn.enabled = False
-    if not settings["switches"].get("cudnn", True):
-        torch.backends.cudnn.enabled = False
+    switch_off(torch, settings["switches"])
     return loaded
+
+
+def switch_off(torch, switches):
+    """Do without oneDNN or cuDNN where that is asked for."""
+    if not switches.get("mkldnn", True):
+        torch.backends.mkldnn.enabled = False
+    if not switches.get("cudnn", True):
+        torch.backends.cudnn.enabled = False
 
 
 def devices(asked):
@@ -45,11 +50,6 @@ def formats(device):
     if not hasattr(state["torch"], "_int_mm"):
         found["int8"] = "torch %s has no product of int8 matrices" % state["torch"].__version__
     return found
-
-
-def chops(device, dtype):
-    """Return whether sums are cut off instead of rounded: in tensor cores they are."""
-    return device.startswith("cuda") and dtype in ("tf32", "bfloat16", "float16")
 
 
 def wide_sums(device, direction):

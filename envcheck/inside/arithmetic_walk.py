@@ -10,7 +10,6 @@ one object a line. What such a module offers:
     load(settings, base)        get ready, after it was imported; return {"version", "build": {...}}
     devices(asked)              names of the devices on which to compute; raise RefusalError where there is none
     formats(device)             {number format: why it is not available, or nothing}
-    chops(device, dtype)        whether sums are cut off instead of rounded
     wide_sums(device, direction)
                                 whether sums of 16-bit numbers are promised to be float32's, in a `forward` computation
                                 or in a `gradient`
@@ -27,6 +26,7 @@ import os
 import re
 import sys
 import time
+import traceback  # noqa: F401 - the training module needs it, and would find a ./traceback.py of the user's later on
 
 FORMATS = {
     "quick": ("float64", "float32"),
@@ -58,7 +58,7 @@ def walk(framework, settings, descriptor, load_sibling):
         settings: package, operations (names that are still to be tried), size, device, seed, threads (0: as they are),
             switches ({"mkldnn": False, "cudnn": False}: what is to be switched off), trains (`no`, `too`: before the
             operations, where the processor alone computes, or `only`), operation_seconds (after which a single
-            operation counts as hung), stack_after (seconds; 0: never).
+            operation counts as hung), stack_after (seconds until the deadline is near).
         descriptor: where events are written.
         load_sibling: function that loads another file of this folder by its name.
     """
@@ -72,9 +72,8 @@ def walk(framework, settings, descriptor, load_sibling):
         implementation=sys.implementation.name,
         executable=sys.executable,
     )
-    if settings["stack_after"] > 0:
-        # Should the deadline come, what hung is the last thing on standard error.
-        faulthandler.dump_traceback_later(settings["stack_after"])
+    settings["stack_at"] = time.monotonic() + settings["stack_after"]
+    _show_stack_at(settings["stack_at"])
     try:
         _walk(framework, settings, reporter, training, load_sibling)
         reporter.send("end")
@@ -157,13 +156,18 @@ class Tools:
 
 def _watched(settings, function):
     """Call a function; where it takes too long the process ends, its stack on standard error, whatever hangs."""
-    faulthandler.dump_traceback_later(settings["operation_seconds"], exit=True)
+    left = settings["stack_at"] - time.monotonic()
+    if settings["operation_seconds"] < left:
+        faulthandler.dump_traceback_later(settings["operation_seconds"], exit=True)
     try:
         function()
     finally:
-        faulthandler.cancel_dump_traceback_later()
-        if settings["stack_after"] > 0:
-            faulthandler.dump_traceback_later(settings["stack_after"])
+        _show_stack_at(settings["stack_at"])
+
+
+def _show_stack_at(moment):
+    """Print, should the deadline come, what hung as the last thing on standard error."""
+    faulthandler.dump_traceback_later(max(moment - time.monotonic(), 0.1))
 
 
 def _try_operation(tools, name, devices):
@@ -193,6 +197,11 @@ def _try_operation(tools, name, devices):
                 reporter.send("checked", operation=name, device=device, dtype=dtype, direction=direction, **worst)
 
 
+def chops(device, dtype):
+    """Return whether sums are cut off instead of rounded: in tensor cores they are."""
+    return device.startswith("cuda") and dtype in ("tf32", "bfloat16", "float16")
+
+
 def prepared(tools, device, dtype, case):
     """Return a case with its numbers rounded to a format, and what its results must be."""
     bounds, framework = tools.bounds, tools.framework
@@ -210,7 +219,7 @@ def prepared(tools, device, dtype, case):
 
     def expected(direction):
         rounding = bounds.rounding_of(
-            dtype, framework.wide_sums(device, direction), framework.CONSTANT_UNIT, framework.chops(device, dtype)
+            dtype, framework.wide_sums(device, direction), framework.CONSTANT_UNIT, chops(device, dtype)
         )
         return tools.expected(case, dict.fromkeys(inputs, 0.0), rounding)
 

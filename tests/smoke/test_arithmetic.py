@@ -564,6 +564,28 @@ def test_what_one_thread_makes_right_is_blamed_on_threads(prove, spoiled):
     assert any("it is wrong as well computing without oneDNN" in evidence.text for evidence in finding.evidence)
 
 
+GPU_IN_NAME_ALONE = """
+import torch
+torch.cuda.is_available = lambda: True
+torch.cuda.device_count = lambda: 1
+torch.cuda.get_device_name = lambda *_: "made up"
+torch.cuda.get_device_capability = lambda *_: (8, 0)
+right = torch.Tensor.to
+torch.Tensor.to = lambda tensor, where: tensor if str(where).startswith("cuda") else right(tensor, where)
+"""
+
+
+@pytest.mark.smoke
+def test_a_framework_that_says_gpu_and_computes_on_the_processor_is_caught_in_every_format(prove, spoiled, monkeypatch):
+    monkeypatch.setattr(arithmetic.judge, "suspects", lambda *_: [])
+    monkeypatch.setattr(arithmetic, "TRAININGS", {})
+    proof = prove(stubs=spoiled(GPU_IN_NAME_ALONE), size="standard", device="cuda")["layer-norm"]
+    assert (proof.device, proof.status) == ("cuda:0", Status.FAILED)
+    formats = ("float64", "float32", "tf32", "bfloat16", "float16")
+    assert broken(proof) == [f"{dtype} forward" for dtype in formats]
+    assert "the result lies on cpu, not on cuda:0" in proof.findings[0].evidence[0].text
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("framework", ["torch", "tensorflow", "keras-tensorflow", "keras-torch"])
 def test_every_healthy_framework_computes_rightly_in_every_format(prove, framework):
