@@ -25,7 +25,6 @@ STANDARD_INPUT = "-"
 _DOCKERFILE = re.compile(r"(?:^|[._-])(?:dockerfile|containerfile)(?:[._-]|$)", re.IGNORECASE)
 _IGNORE = re.compile(r"#\s*envcheck:\s*ignore(?:\s*=\s*|\s+)?([A-Za-z0-9*,\s-]*)")
 _PASSED_OVER = frozenset({".git", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".cache", "site-packages"})
-_LONGEST_LISTING = 2000
 _HIGHEST_CONTEXT = 3
 
 
@@ -328,6 +327,4 @@ def _in_folder(folder: str) -> list[str]:
         folders[:] = sorted(set(folders) - _PASSED_OVER)
         wanted = [name for name in sorted(files) if _DOCKERFILE.search(name) or name.endswith((".yaml", ".yml"))]
         found += [os.path.normpath(os.path.join(root, name)).replace(os.sep, "/") for name in wanted]  # noqa: PTH118
-        if len(found) > _LONGEST_LISTING:
-            break
-    return found[:_LONGEST_LISTING]
+    return found
