@@ -397,7 +397,8 @@ def base_has_glibc(image: Image) -> Iterator[Fault]:
     If not: take a Debian or Ubuntu base, such as python:3.12-slim.
     Source: tables torch and tensorflow (tags of the published wheels: manylinux only); PEP 656.
     """
-    if image.base.libc != "musl":
+    brought = image.uses_conda() or any(re.search(r"glibc|gcompat", command.text) for _, command in image.commands())
+    if image.base.libc != "musl" or brought:
         return
     wanted = ("torch", "tensorflow", "tensorflow-cpu", "torchvision", "jax", "jaxlib")
     for install in image.installs:
