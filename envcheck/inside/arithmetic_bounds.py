@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 # Of n rounding errors that are independent and of mean zero the sum stays below LIKELY * sqrt(n) units but for a chance
-# of 2 exp(-LIKELY**2 / 2), here 3e-14 a sum (N. J. Higham and T. Mary, A new approach to probabilistic rounding error
+# of 2 exp(-LIKELY**2 / 2), here 2.5e-14 a sum (N. J. Higham and T. Mary, A new approach to probabilistic rounding error
 # analysis, SIAM J. Sci. Comput. 41, 2019).
 LIKELY = 8.0
 

@@ -58,7 +58,8 @@ OPERATIONS = tuple(DESCRIPTIONS)
 
 TOLERANCE = (
     "each step of the formula is allowed its format's unit roundoff u, a function 8 u, a sum of n terms"
-    " min(n, 8 sqrt n) u of the sum of their magnitudes; errors are carried along the formula to first order"
+    " min(n, 8 sqrt n) u of the sum of their magnitudes; errors are carried along the formula to first order; of all this"
+    " twice as much is allowed"
 )
 
 Key = tuple[str, str]
