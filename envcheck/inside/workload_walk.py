@@ -23,6 +23,7 @@ written as JSON, one object a line; each event carries the name of its workload.
                         "measures": [...]}, each optional, with the fields of envcheck/smoke/proof.py
                     predict(call, part, size) -> outputs (optional): for decoding and generation; call({name: array})
                         runs the network on a batch and returns an array
+                    loss(outputs, target) -> one loss a sample, in double precision (optional): what theirs must be
                     load_sibling is put into it: it loads another file of the folder above by its name
                     examine(call, part, size, seed) -> as `show`, and "conditions": [{"name", "holds", "seen"}]
                         (optional): what must hold of the trained network beside the bar
@@ -60,6 +61,8 @@ SHOWN_SAMPLES = 8
 # sums may differ; a compiler also fuses and contracts operations, some hundred of them in a row.
 SAME_AFTER_LOADING = 1e-5
 SAME_AFTER_COMPILING = 1e-3
+# A loss in float32 against the same in float64: some hundred logarithms are added up in it.
+SAME_LOSS = 1e-3
 # Between the message of the watchdog and the harder end, which needs no interpreter lock.
 WATCHDOG_SECONDS = 1.0
 STUCK_EXIT_CODE = 124
@@ -306,13 +309,19 @@ def _walk_one(engine, name, settings, reporter, training, load_sibling, numpy):
 
     reporter.begin("test")
     outputs = _predicted(engine, data, parts["test"], size, settings)
+    loss = engine.evaluate(parts["test"])
     reporter.send(
         "test",
         scores=data.score(outputs, parts["test"]),
-        loss=engine.evaluate(parts["test"]),
+        loss=loss,
         finite=bool(numpy.isfinite(outputs).all()) if outputs.dtype.kind == "f" else True,
         samples=len(parts["test"]["target"]),
     )
+    if hasattr(data, "loss"):
+        expected = float(
+            data.loss(_call(engine, size, settings)(parts["test"]["inputs"]), parts["test"]["target"]).mean()
+        )
+        reporter.send("shown", conditions=[_right_loss(loss, expected)])
     if hasattr(data, "examine"):
         reporter.send("shown", **data.examine(_call(engine, size, settings), parts["test"], size, seed))
     few = {key: values[:SHOWN_SAMPLES] for key, values in parts["test"]["inputs"].items()}
@@ -327,6 +336,12 @@ def _walk_one(engine, name, settings, reporter, training, load_sibling, numpy):
             reporter.send("saved", **saved)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _right_loss(loss, expected):
+    seen = "the framework's loss on the test is %.6g, NumPy's in double precision is %.6g" % (loss, expected)
+    holds = abs(loss - expected) <= SAME_LOSS * max(abs(expected), 1.0)
+    return {"name": "loss-right", "holds": bool(holds), "seen": seen}
 
 
 def own_data(data, settings):

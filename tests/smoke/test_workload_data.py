@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
+import itertools
 import wave
 from pathlib import Path
 
 import pytest
+
+from envcheck.smoke import workloads
+from envcheck.smoke.choice import Choice
 
 np = pytest.importorskip("numpy")
 
@@ -241,6 +245,39 @@ def test_repeated_symbols_are_one_letter_unless_a_blank_lies_between_them(frames
 )
 def test_letter_errors_are_the_fewest_changes_that_make_one_word_of_the_other(one, other, errors):
     assert speech.distance(one, other) == speech.distance(other, one) == errors
+
+
+def test_the_expected_loss_is_the_likelihood_of_all_ways_to_lay_the_letters_over_the_frames():
+    outputs = np.random.RandomState(0).standard_normal((3, 5, 3))
+    target = np.array([[1, 2], [1, 1], [2, 0]])
+    likely = np.exp(outputs) / np.exp(outputs).sum(axis=2, keepdims=True)
+    for row, letters in enumerate(([1, 2], [1, 1], [2])):
+        total = 0.0
+        for path in itertools.product(range(3), repeat=5):
+            if [symbol for symbol, _ in itertools.groupby(path) if symbol] == letters:
+                total += np.prod([likely[row, frame, symbol] for frame, symbol in enumerate(path)])
+        assert speech.loss(outputs, target)[row] == pytest.approx(-np.log(total) / len(letters))
+
+
+@pytest.mark.parametrize(
+    ("package", "place"),
+    [("torch", "real.nn.functional"), pytest.param("tensorflow", "real.nn", marks=pytest.mark.smoke)],
+)
+def test_a_framework_whose_alignment_loss_is_wrong_is_caught(monkeypatch, spoiled, interpreter_with, package, place):
+    spoil = f"right = {place}.ctc_loss\n{place}.ctc_loss = lambda *given, **more: 1.02 * right(*given, **more)"
+    monkeypatch.setenv("PYTHONPATH", str(spoiled(spoil, package)))
+    choice = Choice(
+        interpreter=interpreter_with(package),
+        parts=("workload",),
+        frameworks=(package,),
+        by_name=True,
+        workloads=("speech",),
+        size="quick",
+        device="cpu",
+        timeout_seconds=110.0,
+    )
+    (proof,) = workloads.prove(choice, lambda *_: None)
+    assert [condition.name for condition in proof.conditions if not condition.holds] == ["loss-right"]
 
 
 def test_one_wrong_letter_makes_a_wrong_word_and_one_letter_error():
