@@ -109,6 +109,13 @@ def device_bytes():
         return None
 
 
+def _use_tensor_float_32(wanted):
+    """Let products on a GPU be computed in TF32, or in float32; TensorFlow before 2.4 has no such switch."""
+    switch = getattr(state["tensorflow"].config.experimental, "enable_tensor_float_32_execution", None)
+    if is_gpu() and switch is not None:
+        switch(wanted)
+
+
 def _products(bench):
     tensorflow = state["tensorflow"]
     dtypes = list(DTYPES[bench.size])
@@ -116,8 +123,7 @@ def _products(bench):
         dtypes.insert(1, "tf32")
     for dtype in dtypes:
         side = bench.side()
-        if is_gpu():
-            tensorflow.config.experimental.enable_tensor_float_32_execution(dtype == "tf32")
+        _use_tensor_float_32(dtype == "tf32")
         try:
             call, flops, moved = multiply(dtype, side)
             began = time.perf_counter()
@@ -158,8 +164,7 @@ def convolve(batch, channels, side):
 
 
 def _convolution(bench):
-    if is_gpu():
-        state["tensorflow"].config.experimental.enable_tensor_float_32_execution(False)  # noqa: FBT003 - no such name
+    _use_tensor_float_32(wanted=False)
     call, flops, moved = convolve(bench.batch(), 64, 28)
     bench.measure("convolution", call, wait, flops=flops, bytes=moved, dtype="float32", batch=bench.batch())
 
@@ -222,14 +227,14 @@ def _load(bench):
 
 
 def _loader(bench):
+    import numpy as np
+
     tensorflow = state["tensorflow"]
     plain = tensorflow.autograph.experimental.do_not_convert
     count = LOADER_ITEMS[bench.size]
     with tensorflow.device("/CPU:0"):
-        generator = tensorflow.random.Generator.from_seed(bench.settings["seed"])
-        shape = [16, IMAGE_SIDE, IMAGE_SIDE, 3]
-        shades = tensorflow.cast(generator.uniform(shape, 0, 16, tensorflow.int32), tensorflow.uint8)
-        packed = tensorflow.stack([tensorflow.io.encode_png(shade) for shade in shades])
+        shades = np.random.RandomState(bench.settings["seed"]).randint(0, 16, (16, IMAGE_SIDE, IMAGE_SIDE, 3))
+        packed = tensorflow.stack([tensorflow.io.encode_png(shade) for shade in shades.astype(np.uint8)])
 
         def unpacked(index):
             image = tensorflow.io.decode_png(tensorflow.gather(packed, index % 16), channels=3)
