@@ -25,6 +25,10 @@ FAULTY: dict[str, tuple[str, list[tuple[str, int, str]]]] = {
         "services:\n  a:\n    image: redis\n  b:\n    image: nvidia/cuda:12.4.1-runtime-ubuntu22.04\n",
         [("service-with-cuda-asks-for-a-gpu", 4, W)],
     ),
+    "a GPU that a variable alone is to bring": (
+        "services:\n  a:\n    image: team/app\n    environment: [NVIDIA_VISIBLE_DEVICES=all]\n",
+        [("service-with-cuda-asks-for-a-gpu", 2, W)],
+    ),
     "a GPU for an image that cannot use it": (
         f"services:\n  a:\n    image: tensorflow/tensorflow:2.17.0-jupyter\n{GPU}",
         [("gpu-of-a-service-is-used", 3, W)],

@@ -355,8 +355,8 @@ HEALTHY = {
     "RUN LIBRARY_PATH=/usr/local/cuda/lib64/stubs make\n",
     "an index from pip's own configuration": "FROM python:3.11\nCOPY pip.conf /etc/pip.conf\n"
     "RUN pip install torch==2.6.0+cu124\n",
-    "a base with musl to which glibc is added": "FROM alpine:3.20\nRUN wget https://x/glibc-2.35.apk && apk add glibc.apk\n"
-    "RUN pip install torch\n",
+    "a base with musl to which glibc is added": "FROM alpine:3.20\n"
+    "RUN wget https://x/glibc-2.35.apk && apk add glibc.apk\nRUN pip install torch\n",
     "no frameworks at all": "FROM node:20-alpine\nCOPY . /app\nRUN npm ci\n",
 }
 

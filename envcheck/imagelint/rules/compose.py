@@ -47,19 +47,23 @@ def service_with_cuda_asks_for_a_gpu(service: Service) -> Iterator[Fault]:
     """A service whose image is built for NVIDIA GPUs asks for one.
 
     Why: compose gives a container no GPU unless it is asked for, whatever the image is built for; the framework then
-    says that there is no driver and computes on the CPU.
+    says that there is no driver and computes on the CPU. NVIDIA_VISIBLE_DEVICES chooses among GPUs and asks for none,
+    unless NVIDIA's runtime is the daemon's default.
     If not: reserve devices with the capability `gpu`, or write `gpus: all`.
     Source: Docker's documentation, "Run Docker Compose services with GPU access".
     """
-    if not service.for_nvidia() or service.asks_for_gpu() or service.image_has_gpu_elsewhere or _for_cpu(service):
+    chosen = service.environment.get("NVIDIA_VISIBLE_DEVICES", ("void", service.place))[0] not in {"", "void", "none"}
+    meant = service.for_nvidia() or chosen
+    if not meant or service.asks_for_gpu() or service.image_has_gpu_elsewhere or _for_cpu(service):
         return
     built = f"built from {service.built.base.reference}" if service.built else ""
     what = f"image: {service.image.reference}" if service.image else built
+    reason = "is built for NVIDIA GPUs" if service.for_nvidia() else "sets NVIDIA_VISIBLE_DEVICES"
     yield Fault(
         cause="container-gpu-not-requested",
         severity=Severity.WARNING,
         place=service.place,
-        title=f"service {service.name} is built for NVIDIA GPUs and asks for none",
+        title=f"service {service.name} {reason} and asks for none",
         evidence=[Evidence(what, where(service.place_at("image")))],
         remedies=[Remedy(action="Reserve GPUs", commands=RESERVE_ALL, shell="yaml")],
     )
