@@ -30,8 +30,10 @@ and is not judged.
 
 Files beside are read where a file names them: requirements files and scripts that a Dockerfile copies, the Dockerfile
 that a service is built from, `.env`, and the other compose files of the folder (a GPU is often asked for in one of its
-own). Everything else is where the file says it is: `# envcheck: ignore=RULE` on a line, or alone on the line above,
-silences a rule there (globs and several names are fine; without a name, all rules).
+own).
+
+`# envcheck: ignore=RULE` on a line, or alone on the line above, silences a rule there; globs and several names are
+fine, and without a name it silences all rules.
 
 | exit status | |
 |---|---|

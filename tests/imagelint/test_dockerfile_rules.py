@@ -368,7 +368,7 @@ def test_a_healthy_dockerfile_is_left_alone(name: str, tmp_path: pathlib.Path) -
 
 def test_requirements_that_are_mounted_for_one_run_are_read_too(tmp_path: pathlib.Path) -> None:
     files = {
-        "Dockerfile": "FROM python:3.11\nRUN --mount=type=cache,target=/root/.cache "
+        "Dockerfile": "FROM python:3.11\nRUN --mount=type=cache,target=/var/cache/pip "
         "--mount=type=bind,source=requirements.txt,target=/tmp/r.txt pip install -r /tmp/r.txt\n",
         "requirements.txt": "sklearn\n",
     }
