@@ -61,6 +61,12 @@ FEWEST_REPEATS = 3
 PATIENCE = 4.0  # times its seconds a sweep may take for the sake of its fewest rounds
 CHANNELS, FIELD = 64, 28  # of the convolution: 3x3 kernels on images of 28x28 with 64 channels in and out
 STEP_BATCH = 32
+CALLS_UNDER_LOAD = 10  # products between two looks at the clock
+DTYPES = {
+    "quick": ("float32", "bfloat16", "float16"),
+    "standard": ("float32", "float64", "bfloat16", "float16", "int8"),
+    "full": ("float32", "float64", "bfloat16", "float16", "int8"),
+}
 MOST_COUNTS = 6  # numbers of threads that a sweep of standard size tries
 
 
@@ -98,6 +104,19 @@ class Bench:
         self.tell(
             name, timed(call, wait, self.values["repeats"], self.values["least"], LONGEST[self.size]), share, **told
         )
+
+    def dtypes(self):
+        """Return the number formats whose products are tried."""
+        names = DTYPES[self.size]
+        return (names[0], "tf32", *names[1:]) if self.gpu else names
+
+    def keep_busy(self, call, wait, **told):
+        """Keep the device at work for as long as it takes to read its clocks from outside."""
+        self.reporter.send("under-load", seconds=self.settings["load_seconds"])
+        share, stop, seconds = Share(self.training), time.perf_counter() + self.settings["load_seconds"], []
+        while time.perf_counter() < stop:
+            seconds.append(_repeat(call, wait, CALLS_UNDER_LOAD))
+        self.tell("sustained GEMM", seconds, share, **told)
 
     def tell(self, name, seconds, share, **told):
         """Tell the seconds of each repeat and how the processor was shared meanwhile."""

@@ -10,12 +10,6 @@ REFERENCE = "smoke_keras"
 
 state = {}
 
-DTYPES = {
-    "quick": ("float32", "bfloat16"),
-    "standard": ("float32", "float64", "bfloat16", "float16", "int8"),
-    "full": ("float32", "float64", "bfloat16", "float16", "int8"),
-}
-ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 IMAGE_SIDE, LOADER_BATCH = 64, 32
 LOADER_ITEMS = {"quick": 256, "standard": 1024, "full": 4096}
 SLOW_SECONDS = 0.1  # a product that takes longer is tried with a smaller one
@@ -72,16 +66,16 @@ def _normal(*shape):
 def multiply(dtype, side):
     """Return a call that multiplies two square matrices, its floating-point operations and the bytes it must move."""
     tensorflow = state["tensorflow"]
-    flops, moved = 2.0 * side**3, 3.0 * side * side * ITEM_BYTES[dtype]
+    flops = 2.0 * side**3
     one, other = _normal(side, side), _normal(side, side)
     if dtype == "int8":
         one, other = (tensorflow.cast(matrix * 40.0, tensorflow.int8) for matrix in (one, other))
         # The product is of 32-bit integers.
         multiplied = _kept(lambda: tensorflow.matmul(one, other, output_type=tensorflow.int32))
-        return multiplied, flops, moved + 3.0 * side * side
+        return multiplied, flops, 6.0 * side * side
     if dtype != "tf32":
         one, other = (tensorflow.cast(matrix, getattr(tensorflow, dtype)) for matrix in (one, other))
-    return _kept(lambda: tensorflow.matmul(one, other)), flops, moved
+    return _kept(lambda: tensorflow.matmul(one, other)), flops, 3.0 * side * side * one.dtype.size
 
 
 def keep_product():
@@ -118,10 +112,7 @@ def _use_tensor_float_32(wanted):
 
 def _products(bench):
     tensorflow = state["tensorflow"]
-    dtypes = list(DTYPES[bench.size])
-    if is_gpu():
-        dtypes.insert(1, "tf32")
-    for dtype in dtypes:
+    for dtype in bench.dtypes():
         side = bench.side()
         _use_tensor_float_32(dtype == "tf32")
         try:
@@ -213,17 +204,8 @@ def _copies(bench):
 
 
 def _load(bench):
-    """Keep the GPU busy for as long as it takes to read its clocks from outside."""
     call, flops, _ = multiply("float16", bench.side())
-    bench.reporter.send("under-load", seconds=bench.settings["load_seconds"])
-    share, stop, seconds = bench.share(), time.perf_counter() + bench.settings["load_seconds"], []
-    while time.perf_counter() < stop:
-        began = time.perf_counter()
-        for _ in range(10):
-            call()
-        wait()
-        seconds.append((time.perf_counter() - began) / 10)
-    bench.tell("sustained GEMM", seconds, share, flops=flops, dtype="float16")
+    bench.keep_busy(call, wait, flops=flops, dtype="float16")
 
 
 def _loader(bench):

@@ -8,12 +8,6 @@ REFERENCE = "smoke_torch"
 
 state = {}
 
-DTYPES = {
-    "quick": ("float32", "bfloat16"),
-    "standard": ("float32", "float64", "bfloat16", "float16", "int8"),
-    "full": ("float32", "float64", "bfloat16", "float16", "int8"),
-}
-ITEM_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 # Of the data loader: what one item is, and how many are taken in one go.
 ITEM_SHAPE, LOADER_BATCH = (3, 64, 64), 32
 LOADER_ITEMS = {"quick": 256, "standard": 1024, "full": 4096}
@@ -64,29 +58,20 @@ def perform(name, bench):
     )(bench)
 
 
-def _dtypes(bench):
-    names = list(DTYPES[bench.size])
-    if is_gpu():
-        names.insert(1, "tf32")
-        if "float16" not in names:
-            names.append("float16")
-    return names
-
-
 def multiply(dtype, side):
     """Return a call that multiplies two square matrices, its floating-point operations and the bytes it must move."""
     torch, device = state["torch"], state["device"]
-    flops, moved = 2.0 * side**3, 3.0 * side * side * ITEM_BYTES[dtype]
+    flops = 2.0 * side**3
     if dtype == "int8":
         one = torch.randint(-128, 127, (side, side), dtype=torch.int8, device=device)
         other = torch.randint(-128, 127, (side, side), dtype=torch.int8, device=device)
         # The product is of 32-bit integers.
-        return (lambda: torch._int_mm(one, other)), flops, moved + 3.0 * side * side  # noqa: SLF001 - has no other name
+        return (lambda: torch._int_mm(one, other)), flops, 6.0 * side * side  # noqa: SLF001 - has no other name
     kind = torch.float32 if dtype == "tf32" else getattr(torch, dtype)
     one = torch.randn(side, side, device=device).to(kind)
     other = torch.randn(side, side, device=device).to(kind)
     product = state["product"] = torch.empty(side, side, dtype=kind, device=device)
-    return (lambda: torch.mm(one, other, out=product)), flops, moved
+    return (lambda: torch.mm(one, other, out=product)), flops, 3.0 * side * side * one.element_size()
 
 
 def keep_product():
@@ -109,7 +94,7 @@ def device_bytes():
 
 def _products(bench):
     torch = state["torch"]
-    for dtype in _dtypes(bench):
+    for dtype in bench.dtypes():
         side = bench.side()
         try:
             if is_gpu():
@@ -211,17 +196,8 @@ def _copy(target, source):
 
 
 def _load(bench):
-    """Keep the GPU busy for as long as it takes to read its clocks from outside."""
     call, flops, _ = multiply("float16", bench.side())
-    bench.reporter.send("under-load", seconds=bench.settings["load_seconds"])
-    share, stop, seconds = bench.share(), time.perf_counter() + bench.settings["load_seconds"], []
-    while time.perf_counter() < stop:
-        began = time.perf_counter()
-        for _ in range(10):
-            call()
-        wait()
-        seconds.append((time.perf_counter() - began) / 10)
-    bench.tell("sustained GEMM", seconds, share, flops=flops, dtype="float16")
+    bench.keep_busy(call, wait, flops=flops, dtype="float16")
 
 
 def packed_images(numpy, count, seed):

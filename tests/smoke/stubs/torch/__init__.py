@@ -72,6 +72,9 @@ class Tensor(numpy.ndarray):
     def permute(self, *axes):
         return self.transpose(*axes)
 
+    def element_size(self):
+        return self.itemsize
+
     def numel(self):
         return self.size
 
