@@ -188,7 +188,7 @@ def workload(interpreter: str, engine: str, package: str, name: str) -> float:
     """Return samples/s of a workload's training, with all that the suite does beside."""
     events: list[dict[str, Any]] = []
     told = {"package": package, "workloads": [name], "size": "standard", "device": "cpu", "seed": 0, "data": ""}
-    told |= {"alone": True, "precision": "float32", "compiled": False, "threads": 0, "reference": {}, "seconds": 600}
+    told |= {"alone": True, "precision": "float32", "compiled": False, "threads": 0, "reference": {}, "seconds": 600.0}
     ending = run(interpreter, engine, told, 600.0, events.append, driver="workload_walk")
     return _rate(events, ending)
 

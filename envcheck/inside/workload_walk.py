@@ -148,12 +148,11 @@ def walk(engine, settings, descriptor, load_sibling):
         engine: workload_torch.py or workload_keras.py.
         settings: package, workloads (names), size, device, seed, data, precision (`float32` or `mixed`), compiled,
             alone (whether one workload was asked for, which must then take the data), threads (0: as they are),
-            seconds (wall time from now on for all workloads), reference (samples, epochs and batch_size of the
+            seconds (wall time of the import, and of each workload), reference (samples, epochs and batch_size of the
             reference network).
         descriptor: where events are written.
         load_sibling: function that loads another file of this folder by its name.
     """
-    deadline = time.monotonic() + settings["seconds"]
     faulthandler.enable()
     training = load_sibling("smoke_training")
     settings.update(
@@ -170,7 +169,7 @@ def walk(engine, settings, descriptor, load_sibling):
         executable=sys.executable,
     )
     place = Place("import")
-    watchdog = Watchdog(reporter, place, max(settings["seconds"] - 2 * WATCHDOG_SECONDS, 0.1))
+    watchdog = Watchdog(reporter, place, settings["seconds"])
     try:
         numpy = _start(engine, settings, reporter, place, training, load_sibling)
     except (Exception, SystemExit) as error:
@@ -178,17 +177,11 @@ def walk(engine, settings, descriptor, load_sibling):
         sys.stderr.flush()
         os._exit(0)
     watchdog.stop()
-    names = settings["workloads"]
-    for index, name in enumerate(names):
+    for name in settings["workloads"]:
         place = Place()
         labelled = Labelled(reporter, name, place)
-        left = deadline - time.monotonic() - 2 * WATCHDOG_SECONDS
-        if left <= 0:
-            break
-        # One that hangs must not take the time of those behind it.
-        allowed = 2.0 * left / (len(names) - index + 1)
-        labelled.send("workload", seconds=allowed)
-        watchdog = Watchdog(labelled, place, allowed)
+        labelled.send("workload")
+        watchdog = Watchdog(labelled, place, settings["seconds"])
         try:
             if name == REFERENCE:
                 _walk_reference(engine, settings, labelled, training, load_sibling)

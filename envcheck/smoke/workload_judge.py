@@ -19,9 +19,6 @@ from envcheck.smoke.result import Condition, Failure, Status
 STEPS = ("preprocess", "build", "initialise", "train", "validate", "test")
 """The steps of every workload; `compile` and `save` may stand among them."""
 
-LEAST_SECONDS = 5.0
-"""With less time left no workload is begun: importing a framework alone takes as long."""
-
 SAME_START = 1e-4
 """How far two frameworks' losses before the training may lie apart, relative to the smaller.
 
@@ -93,21 +90,6 @@ def proof_of(name: str, target: Target, choice: Choice, events: Sequence[dict[st
     findings = [compiler_finding(compiled, target)] if compiled and not compiled["works"] else []
     proof = replace(proof, status=Status.PASSED if passed else Status.FAILED, conditions=conditions, findings=findings)
     return replace(proof, summary=summary_of(proof))
-
-
-def not_begun(name: str, target: Target, choice: Choice) -> Proof:
-    """Return the proof of a workload that the time did not reach for."""
-    reason = f"the {choice.timeout_seconds:g} s of all workloads were up before it began; give --timeout more"
-    return Proof(
-        part="workload",
-        name=name,
-        framework=target.name,
-        title=name,
-        status=Status.UNEXAMINED,
-        summary=f"{reason}.",
-        settings=_settings(choice, {}),
-        failure=Failure(step="start", kind="timeout", reason=reason),
-    )
 
 
 def summary_of(proof: Proof) -> str:
@@ -209,7 +191,7 @@ def _seconds(events: Sequence[dict[str, Any]], ending: Ending) -> tuple[float | 
     end = own[-1]["at"] if own[-1]["event"] in {"workload-end", "failure"} else ending.seconds
     begun = [(event["step"], event["at"]) for event in own if event["event"] == "step"]
     ends = [at for _, at in begun[1:]] + [end]
-    steps = {step: round(max(until - at, 0.0), 3) for (step, at), until in zip(begun, ends, strict=True)}
+    steps = {step: round(max(until - at, 0.0), 3) for (step, at), until in zip(begun, ends, strict=False)}
     return round(end - own[0]["at"], 3), steps
 
 

@@ -6,7 +6,6 @@ One child a framework walks all of them; where one crashes, hangs or fails, a ne
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +34,9 @@ ORDER = (
 
 ENGINES = {"torch": "workload_torch", "tensorflow": "workload_keras", "keras": "workload_keras"}
 """Package → the engine of `envcheck/inside/` that trains in it."""
+
+SLACK_SECONDS = 10.0
+"""Beyond the time of the import and of each workload, for the child to end itself."""
 
 REFERENCE_SETTINGS: dict[Size, Settings] = {
     "quick": Settings(samples=200, epochs=2),
@@ -78,36 +80,21 @@ def _as_absent(proofs: Sequence[Proof]) -> list[Proof]:
 
 def _prove_in(target: Target, asked: Sequence[str], choice: Choice, listen: Listener) -> list[Proof]:
     """Return the proofs of one framework; a new child begins behind each workload that ended the one before."""
-    deadline = time.monotonic() + choice.timeout_seconds
     proofs: list[Proof] = []
     left = list(asked)
     while left:
-        seconds = deadline - time.monotonic()
-        if proofs and seconds < workload_judge.LEAST_SECONDS:
-            return proofs + [workload_judge.not_begun(name, target, choice) for name in left]
-        events, ending = _run(target, left, choice, seconds, listen)
-        ended = [event["workload"] for event in events if event["event"] == "workload-end"]
-        begun = [event["workload"] for event in events if event["event"] == "workload"]
-        if not begun:
-            # It did not come to the first one: no other would fare better.
-            return proofs + [_proof(name, target, choice, events, ending) for name in left]
-        over = begun if "end" in {event["event"] for event in events} else ended + begun[-1:]
-        over = [name for name in left if name in set(over) | set(begun)]
-        proofs += [_proof(name, target, choice, events, ending) for name in over]
-        for number, proof in enumerate(proofs[-len(over) :], 1):
-            listen(
-                target.name,
-                {"event": "proof", "name": proof.name, "done": len(proofs) - len(over) + number, "total": len(asked)},
-            )
+        events, ending = _run(target, left, choice, listen)
+        begun = {event["workload"] for event in events if event["event"] == "workload"}
+        # Where it did not come to the first one, no other would fare better.
+        over = [name for name in left if name in begun] or left
+        for name in over:
+            proofs.append(_proof(name, target, choice, events, ending))
+            listen(target.name, {"event": "proof", "name": name, "done": len(proofs), "total": len(asked)})
         left = [name for name in left if name not in over]
-        if "end" in {event["event"] for event in events} and left:
-            return proofs + [workload_judge.not_begun(name, target, choice) for name in left]
     return proofs
 
 
-def _run(
-    target: Target, asked: Sequence[str], choice: Choice, seconds: float, listen: Listener
-) -> tuple[list[dict[str, Any]], Ending]:
+def _run(target: Target, asked: Sequence[str], choice: Choice, listen: Listener) -> tuple[list[dict[str, Any]], Ending]:
     events: list[dict[str, Any]] = []
 
     def receive(event: dict[str, Any]) -> None:
@@ -122,8 +109,9 @@ def _run(
     ending = child.run(
         choice.interpreter,
         ENGINES[target.package],
-        _told(target, asked, choice, seconds),
-        seconds,
+        _told(target, asked, choice),
+        # The child ends itself in time, with a word about where it hung; this is for one that cannot.
+        choice.timeout_seconds * (len(asked) + 1) + SLACK_SECONDS,
         receive,
         target.variables,
         driver="workload_walk",
@@ -131,7 +119,7 @@ def _run(
     return events, ending
 
 
-def _told(target: Target, asked: Sequence[str], choice: Choice, seconds: float) -> Mapping[str, Any]:
+def _told(target: Target, asked: Sequence[str], choice: Choice) -> Mapping[str, Any]:
     return {
         "package": target.package,
         "workloads": list(asked),
@@ -143,7 +131,7 @@ def _told(target: Target, asked: Sequence[str], choice: Choice, seconds: float) 
         "precision": choice.precision,
         "compiled": choice.compiled,
         "threads": 0,
-        "seconds": seconds,
+        "seconds": choice.timeout_seconds,
         "reference": _reference_settings(choice),
     }
 

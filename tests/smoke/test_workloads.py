@@ -172,7 +172,7 @@ def quick():
 
     def run(python, framework):
         if framework not in found:
-            found[framework] = proofs_of(python, framework, "all", timeout_seconds=500.0)
+            found[framework] = proofs_of(python, framework, "all", timeout_seconds=200.0)
         return found[framework]
 
     return run
@@ -295,7 +295,7 @@ def test_a_stuck_loader_is_named_with_its_batch_and_the_next_workload_still_runs
         "real.utils.data.DataLoader.__iter__ = batches"
     )
     planted(spoiled, monkeypatch, spoil)
-    for seconds in (16.0, 100.0):
+    for seconds in (8.0, 60.0):
         # Where the machine is so busy that importing alone takes as long, more time is given.
         stuck, after = proofs_of(
             interpreter_with("torch"), "torch", "recurrent", "text-classifier", timeout_seconds=seconds
@@ -382,7 +382,7 @@ def test_a_framework_that_is_not_there_is_absent_unless_it_was_named(tmp_path):
 
 def test_a_framework_that_hangs_when_it_is_imported_is_told_with_where_it_hung(monkeypatch, stub):
     monkeypatch.setenv("PYTHONPATH", str(stub("import time\ntime.sleep(600)\n")))
-    first, second = proofs_of(sys.executable, "torch", "residual", "recurrent", timeout_seconds=5.0)
+    first, second = proofs_of(sys.executable, "torch", "residual", "recurrent", timeout_seconds=3.0)
     assert (first.failure.kind, first.failure.step) == ("timeout", "import")
     assert "torch/__init__.py" in first.failure.python_stack
     assert second.failure == first.failure
@@ -401,13 +401,6 @@ def test_keras_stands_for_each_backend_that_is_there(tmp_path, monkeypatch):
     assert [target.name for target in found] == ["keras-torch", "keras-jax"]
     assert found[0].variables == {"KERAS_BACKEND": "torch"}
     assert [target.name for target in backends.targets(["keras"], str(tmp_path / "none"))] == ["keras"]
-
-
-def test_time_that_is_up_is_said_of_each_workload_that_did_not_begin():
-    choice = Choice(interpreter=sys.executable, timeout_seconds=3.0)
-    proof = workload_judge.not_begun("speech", backends.Target(name="torch", package="torch"), choice)
-    assert proof.status is Status.UNEXAMINED
-    assert "3 s" in proof.summary
 
 
 # The compiler.
@@ -489,7 +482,7 @@ def test_workloads_train_in_mixed_precision(interpreter_with, framework):
 @pytest.mark.parametrize("framework", ["torch", "tensorflow", "keras-torch"])
 def test_every_workload_reaches_its_bar(interpreter_with, framework):
     python = interpreter_with(framework.rpartition("-")[2])
-    for proof in proofs_of(python, framework, "all", size="standard", timeout_seconds=1500.0):
+    for proof in proofs_of(python, framework, "all", size="standard", timeout_seconds=600.0):
         assert proof.status is Status.PASSED, f"{proof.name}: {proof.summary}"
 
 
@@ -499,7 +492,7 @@ def test_every_workload_reaches_its_bar(interpreter_with, framework):
 def test_native_code_that_hangs_with_the_interpreter_in_its_hand_is_a_timeout_too():
     events = [
         {"event": "python", "version": "3.11.7", "at": 0.0},
-        {"event": "workload", "workload": "residual", "seconds": 30.0, "at": 2.0},
+        {"event": "workload", "workload": "residual", "at": 2.0},
         {"event": "step", "step": "train", "workload": "residual", "at": 3.0},
     ]
     stack = 'Timeout (0:00:31)!\nThread 0x1 (most recent call first):\n  File "workload_torch.py", line 1 in _step\n'
