@@ -109,7 +109,7 @@ def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="For each framework in each part, its import included.",
+    help="For each framework in each part, its import included; of the workloads for each one.",
 )
 @click.option(
     "--require",

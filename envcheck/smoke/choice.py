@@ -33,7 +33,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         minutes: how long to keep the load on.
         record: file that keeps what was seen meanwhile; empty for none.
         ranks: processes of a distributed training.
-        timeout_seconds: wall time that one framework gets in one part, its import included.
+        timeout_seconds: wall time that one framework gets in one part, its import included; of the workloads each one.
     """
 
     interpreter: str
