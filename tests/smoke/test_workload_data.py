@@ -416,6 +416,9 @@ def test_a_recording_that_is_cut_off_or_empty_is_named(ljspeech):
     write_sound(cut, b"")
     with pytest.raises(recordings.DataError, match=r"LJ001-0003.wav: has no sound"):
         recordings.samples(str(cut))
+    write_sound(cut, b"\0\0" * 100, rate=8)
+    with pytest.raises(recordings.DataError, match=r"LJ001-0003.wav: 8 samples a second are too few"):
+        recordings.samples(str(cut))
 
 
 @pytest.mark.parametrize(

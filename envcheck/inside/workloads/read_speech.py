@@ -11,6 +11,7 @@ import wave
 import numpy as np
 
 TABLE, SOUNDS = "metadata.csv", "wavs"
+LOWEST_RATE = 1000  # samples a second; a telephone has 8,000
 
 
 class DataError(Exception):
@@ -83,8 +84,10 @@ def samples(path):
             "%s: is cut off: %d bytes of sound, its header promises %d"
             % (path, len(content), promised * channels * width)
         )
-    if not content or not rate:
+    if not content:
         raise DataError("%s: has no sound" % path)
+    if rate < LOWEST_RATE:
+        raise DataError("%s: %d samples a second are too few to hear speech" % (path, rate))
     return _numbers(path, content, width).reshape(-1, channels).mean(axis=1).astype(np.float32), rate
 
 
