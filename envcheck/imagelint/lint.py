@@ -19,6 +19,8 @@ from envcheck.imagelint.image import Image, image_of
 from envcheck.imagelint.kubernetes import Pod
 from envcheck.imagelint.rule import Machine, Rule
 from envcheck.imagelint.source import Folder, UnreadableError, folder_of, read_text
+from envcheck.redact import mask_secrets
+from envcheck.report import Evidence
 
 KINDS = ("dockerfile", "compose", "kubernetes")
 STANDARD_INPUT = "-"
@@ -90,7 +92,7 @@ def lint(documents: Sequence[Document], rules: Sequence[Rule], options: Options)
         try:
             examined = _examined(document, options)
         except UnreadableError as error:
-            files.append(LintedFile(path=document.path, kind="", problem=str(error)))
+            files.append(LintedFile(path=document.path, kind="", problem=mask_secrets(str(error))))
             continue
         if examined is None:
             if not options.ignore_unknown:
@@ -100,7 +102,7 @@ def lint(documents: Sequence[Document], rules: Sequence[Rule], options: Options)
         files.append(LintedFile(path=document.path, kind=examined.kind, images=examined.images))
         faults += _judged(document.path, examined.subjects, rules, options.machine, crashed)
     distinct = list({(fault.rule, fault.place): fault for fault in reversed(faults)}.values())
-    kept = [fault for fault in distinct if not _ignored(fault, texts)]
+    kept = [without_secrets(fault) for fault in distinct if not _ignored(fault, texts)]
     kept.sort(key=lambda fault: (fault.place.path, fault.place.line, fault.rule))
     return LintReport(
         schema_version=SCHEMA_VERSION,
@@ -111,6 +113,24 @@ def lint(documents: Sequence[Document], rules: Sequence[Rule], options: Options)
         faults=kept,
         ignored=len(distinct) - len(kept),
         crashed=crashed,
+    )
+
+
+def without_secrets(fault: Fault) -> Fault:
+    """Return a fault that opens no door: commands quote addresses of indexes, with passwords in them perhaps."""
+    return msgspec.structs.replace(
+        fault,
+        title=mask_secrets(fault.title),
+        detail=mask_secrets(fault.detail),
+        evidence=[Evidence(mask_secrets(item.text), item.source) for item in fault.evidence],
+        remedies=[
+            msgspec.structs.replace(
+                remedy,
+                action=mask_secrets(remedy.action),
+                commands=[mask_secrets(command) for command in remedy.commands],
+            )
+            for remedy in fault.remedies
+        ],
     )
 
 
@@ -129,7 +149,7 @@ def _judged(
             try:
                 found = list(rule.judge(*arguments))
             except Exception as error:  # noqa: BLE001 - a rule, perhaps a third party's, may raise anything
-                sentence = f"{path}: rule {rule.id} could not judge it: {type(error).__name__}: {error}"
+                sentence = mask_secrets(f"{path}: rule {rule.id} could not judge it: {type(error).__name__}: {error}")
                 crashed += [] if sentence in crashed else [sentence]
                 continue
             for fault in found:

@@ -186,6 +186,21 @@ def test_escapes_in_a_file_never_reach_the_terminal(tmp_path: pathlib.Path) -> N
     assert "\x07" not in done.stdout
 
 
+@pytest.mark.parametrize("form", ["text", "json", "sarif"])
+def test_a_password_in_a_file_is_in_no_report(form: str, tmp_path: pathlib.Path) -> None:
+    secret = "Zq7vXw9Lk2Rt5Yb8Nm3P"  # noqa: S105 - planted
+    index = f"https://someone:{secret}@index.example.com/simple"
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM python:3.12-alpine\nRUN pip install torch==2.6.0 -i {index}\n"
+        f"RUN API_TOKEN={secret} pip install torchvision -i {index}\n"
+    )
+    (tmp_path / "b.Dockerfile").write_text(f"FROM {index} b c\n")
+    done = lint(tmp_path, ".", "--format", form)
+    assert "base-has-glibc" in done.stdout
+    assert "index.example.com" in done.stdout
+    assert secret not in done.stdout
+
+
 def test_only_and_skip_choose_rules(tmp_path: pathlib.Path) -> None:
     (tmp_path / "Dockerfile").write_text(ALPINE)
     assert lint(tmp_path, "Dockerfile", "--skip", "base-*").returncode == 0
