@@ -24,10 +24,10 @@ from envcheck.smoke.proof import Proof
 SCRIPTS = {"torch": "arithmetic_torch", "tensorflow": "arithmetic_tensorflow", "keras": "arithmetic_keras"}
 """Package → the script of `envcheck/inside/` that computes in it."""
 
-OPERATION_SHARES = {"quick": 0.25, "standard": 0.5, "full": 0.5}
-"""Size → the part of its framework's time after which an operation counts as hung.
+OPERATION_SHARE = 0.5
+"""An operation counts as hung after this part of the time that was left when its child began.
 
-The slowest takes 2 s of the 300 s at `quick`, and 20 s at `standard` (Keras on TensorFlow compiles its convolutions).
+The slowest takes 2 s of the 300 s at `quick`, where the cores are free; a busy machine alone is not to be called so.
 """
 
 LEAST_SECONDS = 3.0
@@ -105,7 +105,7 @@ class _Walk(msgspec.Struct):
             "threads": 1 if variables is ONE_THREAD else 0,
             "switches": dict(switch.settings) if switch else {},
             "trains": trains,
-            "operation_seconds": max(OPERATION_SHARES[self.choice.size] * self.choice.timeout_seconds, 1.0),
+            "operation_seconds": max((1.0 if trains == "only" else OPERATION_SHARE) * self.seconds(), 1.0),
         }
         ending = child.run(
             self.choice.interpreter,

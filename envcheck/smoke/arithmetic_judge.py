@@ -58,8 +58,8 @@ OPERATIONS = tuple(DESCRIPTIONS)
 
 TOLERANCE = (
     "each step of the formula is allowed its format's unit roundoff u, a function 8 u, a sum of n terms"
-    " min(n, 8 sqrt n) u of the sum of their magnitudes; errors are carried along the formula to first order; of all this"
-    " twice as much is allowed"
+    " min(n, 8 sqrt n) u of the sum of their magnitudes; errors are carried along the formula to first order;"
+    " of all this twice as much is allowed"
 )
 
 Key = tuple[str, str]
@@ -150,7 +150,7 @@ def _failure(choice: Choice, attempt: Attempt) -> Failure | None:
     failure = judge.failure_of(choice.interpreter, last, attempt.ending)
     if failure is not None and failure.kind == "exit" and failure.python_stack.startswith("Timeout ("):
         # The child's own watchdog ended it.
-        reason = f"the step '{failure.step}' hung: it was not done after its share of the time"
+        reason = f"the step '{failure.step}' was not done after its share of the time"
         return replace(failure, kind="timeout", exit_code=None, reason=reason)
     return failure
 
