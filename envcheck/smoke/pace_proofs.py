@@ -52,6 +52,8 @@ TASKS = {
 }
 """Proof → the tasks of a framework that it is made of."""
 
+TASKS_OF_MACHINE = ("GEMM", "memory", "disk")
+
 KERNELS = {"GEMM": "product", "convolution": "convolution", "step": "training step"}
 
 DISTURBED_CORES = 0.1
@@ -228,7 +230,8 @@ def proofs(machine: Gathered, measured: Sequence[Gathered], choice: Choice) -> l
         if gathered.failure is not None:
             found.append(_broken(gathered, choice, wanted=absent_is_wrong))
             continue
-        found += [_proof(name, gathered, peaks, choice) for name in TASKS if _was_tried(name, gathered)]
+        tried = [name for name in TASKS if _was_tried(name, gathered)]
+        found += [_proof(name, gathered, peaks, choice, first=name == tried[0]) for name in tried]
     return found
 
 
@@ -260,7 +263,7 @@ def _machine_proof(machine: Gathered, peaks: dict[str, tuple[float, str]], choic
     if machine.failure is not None:
         return _broken(machine, choice, wanted=True)
     sampled = machine.sampled()
-    measures = [_measure(found) for found in sampled] + _unavailable(machine, ("GEMM", "memory", "disk"))
+    measures = [_measure(found) for found in sampled] + _unavailable(machine, TASKS_OF_MACHINE)
     said = [f"{found.label} {_rate(found)}" for found in sampled]
     return Proof(
         part="pace",
@@ -274,7 +277,7 @@ def _machine_proof(machine: Gathered, peaks: dict[str, tuple[float, str]], choic
         framework_version=f"NumPy {machine.last('framework').get('version', '')}".strip(),
         device="cpu",
         seconds=round(machine.seconds, 3),
-        step_seconds=_task_seconds(machine, ()),
+        step_seconds=_task_seconds(machine, TASKS_OF_MACHINE, imported=True),
         peak_memory_bytes=machine.last("memory").get("peak_bytes"),
         measures=[*measures, *_shares(sampled, peaks), *noise_measures(sampled)],
         failure=next(iter(machine.failures.values()), None),
@@ -304,7 +307,7 @@ def _broken(gathered: Gathered, choice: Choice, *, wanted: bool) -> Proof:
     )
 
 
-def _proof(name: str, gathered: Gathered, peaks: dict[str, tuple[float, str]], choice: Choice) -> Proof:
+def _proof(name: str, gathered: Gathered, peaks: dict[str, tuple[float, str]], choice: Choice, *, first: bool) -> Proof:
     tasks = TASKS[name]
     failures = {task: failure for task, failure in gathered.failures.items() if task in tasks}
     sampled = gathered.sampled(*tasks)
@@ -313,7 +316,7 @@ def _proof(name: str, gathered: Gathered, peaks: dict[str, tuple[float, str]], c
     described = {"kernels": _kernels, "threads": _threads, "loader": _loader}[name](gathered, sampled, peaks)
     measures, curves, charts, findings, said = described
     untried = [f"{task} was not tried: the time was up" for task in missing if task not in failures]
-    seconds = _task_seconds(gathered, tasks)
+    seconds = _task_seconds(gathered, tasks, imported=first)
     failing = [finding for task in failures for finding in _failure_findings(task, failures[task], gathered)]
     broken = bool(failures) or (bool(missing) and not sampled)
     return Proof(
@@ -727,8 +730,8 @@ def noise(sampled: Sequence[Sampled]) -> str:
     """Return how far repeats lie apart and whether other programs disturbed them, as part of a sentence."""
     if not sampled:
         return ""
-    spread = median(relative_spread(found.rates) for found in sampled)
-    words = f"repeats scatter by {spread:.0%}"
+    spreads = [relative_spread(found.rates) for found in sampled if len(found.rates) > 1]
+    words = f"repeats scatter by {median(spreads):.0%}" if spreads else "a single repeat each: the scatter is not known"
     disturbed = [found.cores_of_others or 0.0 for found in sampled if found.disturbed]
     if disturbed:
         words += f"; noisy: other programs used up to {max(disturbed):.1f} of the cores, no verdict is drawn from rates"
@@ -739,19 +742,21 @@ def noise_measures(sampled: Sequence[Sampled]) -> list[Measure]:
     """Return the noise as measures."""
     if not sampled:
         return []
-    spreads = [100 * relative_spread(found.rates) for found in sampled]
-    low, middle, high = quartiles(spreads)
-    measures = [
-        Measure(
-            name="scatter of repeats",
-            value=middle,
-            unit="%",
-            low=low,
-            high=high,
-            repeats=len(spreads),
-            note="distance of the quartiles over the median, over all measurements",
+    measures = []
+    spreads = [100 * relative_spread(found.rates) for found in sampled if len(found.rates) > 1]
+    if spreads:
+        low, middle, high = quartiles(spreads)
+        measures.append(
+            Measure(
+                name="scatter of repeats",
+                value=middle,
+                unit="%",
+                low=low,
+                high=high,
+                repeats=len(spreads),
+                note="distance of the quartiles over the median, over all measurements",
+            )
         )
-    ]
     for name, values in (
         ("cores used by other programs", [found.cores_of_others for found in sampled]),
         ("cores waited for", [found.cores_waited_for for found in sampled]),
@@ -770,11 +775,12 @@ def _failed(failures: dict[str, Failure]) -> list[str]:
     return [failure.reason.rstrip(".") for failure in failures.values()]
 
 
-def _task_seconds(gathered: Gathered, tasks: Sequence[str]) -> dict[str, float]:
+def _task_seconds(gathered: Gathered, tasks: Sequence[str], *, imported: bool) -> dict[str, float]:
+    """Return what some tasks took; the import of the framework, which they share, where it is asked for."""
     found = {event["task"]: round(event["seconds"], 3) for event in gathered.events if event["event"] == "task-end"}
-    imported = gathered.last("framework").get("import_seconds")
-    begin = {"import": round(imported, 3)} if imported is not None else {}
-    return {**begin, **{task: seconds for task, seconds in found.items() if not tasks or task in tasks}}
+    took = gathered.last("framework").get("import_seconds")
+    begin = {"import": round(took, 3)} if imported and took is not None else {}
+    return {**begin, **{task: seconds for task, seconds in found.items() if task in tasks}}
 
 
 def _settings(choice: Choice) -> dict[str, str | int | float | bool]:
