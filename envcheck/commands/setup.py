@@ -173,6 +173,8 @@ def setup(**given: object) -> int:
         name = build_image.DEFAULT_NAME
     elif options.base_image or options.build_options:
         raise click.UsageError("--base-image and --build-option are for --installer docker")
+    if options.installer == "docker" and (options.adopt or options.download):
+        raise click.UsageError("--adopt and --download are for environments in folders, not for --installer docker")
     place = Place(Path(options.directory).absolute(), name)
     asked = [name for name in ("list_them", "rollback", "prune", "remove") if getattr(options, name)]
     if len(asked) + bool(options.frameworks) + bool(options.stack) > 1:

@@ -63,7 +63,7 @@ def planner_of(options: Options, place: Place, places: Places, system: Live) -> 
     def of_stack(machine: Machine) -> Plan | Refusal:
         # A program that is named is the only interpreter that the machine has.
         asked = python or (f"=={machine.pythons[0].version.rstrip('t')}" if named_program(options) else "")
-        planned = plan_of_stack(stack, stacks, machine, asked, index)
+        planned = plan_of_stack(stack, stacks, machine, asked, index, upgrade=options.upgrade)
         left = [name for name in PROJECT_FILES if (place.directory / name).is_file() and not options.no_project]
         if isinstance(planned, Refusal) or not left:
             return planned

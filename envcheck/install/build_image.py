@@ -23,7 +23,7 @@ from envcheck.system import System
 DEFAULT_NAME = "image"
 """The name where none is given."""
 
-UNBUILT = {"no-daemon", "no-permission", "no-buildkit"}
+UNBUILT = {"no-daemon", "docker-forbidden", "no-buildkit"}
 """Faults after which the folder stays: somebody else, or this user later, can build it as it is."""
 
 START_SECONDS = 120.0
@@ -76,8 +76,7 @@ def _build(
     clock = Clock(request.deadline)
     work = Work(
         plan=plan,
-        # Docker before 23 builds without BuildKit unless it is told.
-        variables={**uv.variables(request.places, system), "DOCKER_BUILDKIT": "1"},
+        variables=uv.variables(request.places, system),
         folder=str(place.directory),
         clock=clock,
         listen=listen,
@@ -96,7 +95,10 @@ def _build(
         _check_owner(made, place, number)
         _build_with_docker(command, work)
     except FaultError as error:
-        raise FaultError(_with_folder(error.fault, command, str(folder))) from error
+        fault = _with_folder(error.fault, command, str(folder))
+        if origin.startswith("generation"):
+            fault = msgspec.structs.replace(fault, change=f"{fault.change}; or --upgrade, which locks anew")
+        raise FaultError(fault) from error
     with clock.step("verify"):
         verified = [_proved(choice, made, number, work, train=request.train) for choice in plan.choices]
         listen("verify", "")
@@ -158,8 +160,10 @@ def _check_owner(made: Image, place: Place, number: int) -> None:
 
 def _build_with_docker(command: uv.Command, work: Work) -> None:
     work.listen(command.step, SAYS[command.step])
+    # Docker before 23 builds without BuildKit unless it is told; what is for uv is none of its business.
+    alone = msgspec.structs.replace(work, variables={"DOCKER_BUILDKIT": "1"})
     with work.clock.step(command.step):
-        ended = run(command, command.argv, work)
+        ended = run(command, command.argv, alone)
     if not ended.good:
         raise FaultError(docker.fault_of(ended.output, command.step, work.plan))
     work.listen(command.step, "")
@@ -185,7 +189,7 @@ def _proved(choice: Choice, made: Image, number: int, work: Work, *, train: bool
     title = TITLES[choice.framework]
     work.listen("verify", f"{'training' if train else 'importing'} in {title} inside {made.tag(number)}")
     seconds = (TRAINING.timeout_seconds if train else IMPORT_SECONDS) + START_SECONDS
-    ended = child.run(list(image.proof(work.plan, choice, made, number, train=train)), {}, lambda _: None, seconds)
+    ended = _run_inside(image.proof(work.plan, choice, made, number, train=train), made, seconds)
     if not train and ended.good:
         return imported(choice, ended)
     report = _report_in(ended.output) if train else None
@@ -204,6 +208,18 @@ def _proved(choice: Choice, made: Image, number: int, work: Work, *, train: bool
             )
         )
     return trained(choice, report.results[0])
+
+
+def _run_inside(command: tuple[str, ...], made: Image, seconds: float) -> child.Ended:
+    """Run a command in a container, which goes when docker's client has to be ended before it."""
+    try:
+        ended = child.run(list(command), {}, lambda _: None, seconds)
+    except BaseException:
+        docker.ask(made.docker, "rm", "--force", image.container(made))
+        raise
+    if ended.outcome != "ok":
+        docker.ask(made.docker, "rm", "--force", image.container(made))
+    return ended
 
 
 def _report_in(output: str) -> SmokeReport | None:

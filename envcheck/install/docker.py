@@ -137,7 +137,7 @@ def _base(found: re.Match[str]) -> tuple[str, str]:
 
 RULES: tuple[tuple[str, str, Callable[[re.Match[str]], tuple[str, str]]], ...] = (
     (
-        "no-permission",
+        "docker-forbidden",
         r"permission denied while trying to connect to the docker",
         lambda _: ("you may not talk to Docker's daemon", "sudo usermod -aG docker $USER, then log in anew"),
     ),

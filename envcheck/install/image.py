@@ -225,4 +225,10 @@ def proof(plan: Plan, choice: Choice, image: Image, number: int, *, train: bool)
         inside = (*train_it, *map(str, settings), *timeout, "--json")
     gpus = ("--gpus", "all") if target(plan) == "cuda" else ()
     # Nothing inside needs a network.
-    return (image.docker, "run", "--rm", "--network", "none", "--shm-size", "1g", *gpus, image.tag(number), *inside)
+    start = (image.docker, "run", "--rm", "--name", container(image), "--network", "none", "--shm-size", "1g")
+    return (*start, *gpus, image.tag(number), *inside)
+
+
+def container(image: Image) -> str:
+    """Return the name of the container that proves an image; two set-ups at once have one each."""
+    return f"envcheck-{image.repository}-{os.getpid()}"

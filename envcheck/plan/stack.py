@@ -51,7 +51,13 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def plan_of_stack(
-    stack: Stack, others: Sequence[Stack], machine: Machine, python: str = "", pytorch_index: str = torch.WHEEL_INDEX
+    stack: Stack,
+    others: Sequence[Stack],
+    machine: Machine,
+    python: str = "",
+    pytorch_index: str = torch.WHEEL_INDEX,
+    *,
+    upgrade: bool = False,
 ) -> Plan | Refusal:
     """Return the plan for a stack on a machine, or why it does not fit and which others do.
 
@@ -61,6 +67,7 @@ def plan_of_stack(
         machine: what is known of the machine.
         python: versions of CPython (PEP 440); empty = the one that the lock is for, else any that is here.
         pytorch_index: where PyTorch's own builds are: its index, or a mirror of it.
+        upgrade: whether to solve the requirements anew, whatever the lock says.
     """
     platform = stacks.platform_key(machine.platform or "")
     if platform not in stack.platforms:
@@ -85,7 +92,10 @@ def plan_of_stack(
         part, found = next(pair for pair in reasons if pair[1])
         sentence = f"{TITLES[part.framework]} {_version(part)}: {'; '.join(found)}"
         return _refusal(stack, others, machine, sentence, _refused(reasons))
-    return _plan(stack, platform, asked, parts, machine, (series, interpreter), pytorch_index)
+    lock = (
+        ("", f"--upgrade: the requirements of {stack.name} are solved") if upgrade else _lock(stack, platform, series)
+    )
+    return _plan(stack, asked, parts, machine, (series, interpreter), pytorch_index, lock)
 
 
 def _wish(parts: list[Part], python: str, source: str) -> Wish:
@@ -157,15 +167,14 @@ def _frameworks(stack: Stack) -> set[str]:
 
 def _plan(
     stack: Stack,
-    platform: str,
     asked: list[Requirement],
     parts: list[Part],
     machine: Machine,
     python: tuple[str, InstalledPython | None],
     pytorch_index: str,
+    locked: tuple[str, str],
 ) -> Plan:
-    series, interpreter = python
-    lock, sentence = _lock(stack, platform, series)
+    (series, interpreter), (lock, sentence) = python, locked
     candidates = {
         str(part.requirement): candidate for part in parts if (candidate := _candidate(part, machine, series))
     }

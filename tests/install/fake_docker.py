@@ -2,7 +2,7 @@
 
 FAKE_DOCKER/images.json   name → id and labels
 FAKE_DOCKER/asked         one line a call
-FAKE_DOCKER/fault         `down`, `forbidden`, `build`, `disk`, `base`, `slow`, `crash`, `gpu`
+FAKE_DOCKER/fault         `down`, `forbidden`, `build`, `disk`, `base`, `slow`, `slow run`, `crash`, `gpu`
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ def run(fault: str) -> None:
         end('docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].', 125)
     if fault == "crash":
         end("Segmentation fault (core dumped)", 139)
+    if fault == "slow run":
+        say("envcheck: requirements hold")
+        time.sleep(60)
     say("envcheck: requirements hold")
     if "smoke" in ARGUMENTS:
         result = {
@@ -92,9 +95,15 @@ def main() -> None:
     if fault == "forbidden":
         end("permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock")
     kind = " ".join(ARGUMENTS[: 2 if ARGUMENTS[0] == "image" else 1])
-    {"build": build, "run": run, "image inspect": inspect, "image rm": remove, "tag": tag, "version": version}[kind](
-        fault
-    )
+    {
+        "build": build,
+        "run": run,
+        "image inspect": inspect,
+        "image rm": remove,
+        "tag": tag,
+        "version": version,
+        "rm": lambda _: None,
+    }[kind](fault)
 
 
 def inspect(_: str) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -223,24 +224,31 @@ def test_a_gpu_that_docker_cannot_give_is_named(request_it: Request, docker: Fak
     assert "FROM cuda AS environment" not in "".join(docker.images())
 
 
-def test_ctrl_c_in_the_middle_of_a_build_keeps_the_current_image(
-    project: Path, wish: tuple[str, ...], docker: Fake
+@pytest.mark.parametrize(("fault", "words"), [("slow", "collecting torch"), ("slow run", "importing in PyTorch")])
+def test_ctrl_c_in_the_middle_of_a_build_or_a_proof_keeps_the_current_image_and_leaves_nothing_running(
+    project: Path, request_it: Request, wish: tuple[str, ...], docker: Fake, fault: str, words: str
 ) -> None:
-    call(project, *wish)
+    made(request_it, docker)
     before = docker.images()
-    docker.fails("slow")
+    docker.fails(fault)
     process = subprocess.Popen(
         command(project, *wish), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     for line in process.stdout:
-        if "collecting torch" in line:
+        if words in line:
             break
+    until = time.monotonic() + 30
+    while fault == "slow run" and sum(line.startswith("run ") for line in docker.asked()) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "generation 1 is in use as before: mein-projekt:current" in errors
     assert docker.images() == before
     assert not image_files(project, 2).exists()
+    gone = any(line.startswith("rm --force envcheck-mein-projekt-") for line in docker.asked())
+    assert gone is (fault == "slow run")
 
 
 def test_a_set_up_that_was_killed_in_the_middle_of_a_build_is_cleared_away_by_the_next(

@@ -84,6 +84,14 @@ def test_a_stale_lock_is_not_installed() -> None:
     assert any("older than its requirements" in note for note in found.notes)
 
 
+def test_whoever_wants_newer_packages_gets_the_requirements_of_a_stack_solved() -> None:
+    stack = next(one for one in STACKS if one.name == "torch-cpu")
+    found = plan_of_stack(stack, STACKS, machine(glibc="2.36"), upgrade=True)
+    assert isinstance(found, Plan)
+    assert not found.lock
+    assert any("--upgrade: the requirements of torch-cpu are solved" in note for note in found.notes)
+
+
 def test_a_platform_that_a_stack_is_not_for_is_named() -> None:
     found = planned("tf-cuda", machine(system="darwin", architecture="arm64", macos="15.0"))
     assert isinstance(found, Refusal)
