@@ -177,7 +177,7 @@ def podman() -> Iterator[Podman]:
     if subprocess.run(["/usr/bin/id", Podman.USER], capture_output=True, check=False).returncode:
         subprocess.run(["/usr/sbin/useradd", "--create-home", Podman.USER], check=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="envcheck-podman-", dir="/var/tmp"))
-    # runc, for crun refuses a kernel with both versions of control groups; limits, for root may be confined to those that it has.
+    # runc, for crun refuses a kernel with both versions of control groups; limits, for root may be confined.
     (folder / "containers.conf").write_text(
         '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\nnetns = "none"\n'
         '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n'
