@@ -216,8 +216,10 @@ def _callback(validation, watch, place):
 
     def epoch_ends(self, _, logs=None):
         watch.trained_an_epoch()
+        place.validates = True
         if not watch.epoch_ends(float(logs["loss"]), None, evaluate(validation), None):
             self.model.stop_training = True
+        place.validates = False
 
     methods = {"on_epoch_begin": epoch_begins, "on_train_batch_end": batch_ends, "on_epoch_end": epoch_ends}
     return type("Watcher", (state["keras"].callbacks.Callback,), methods)()

@@ -245,8 +245,10 @@ def train(part, validation, orders, watch, place):
                 watch.progress(batch, total.item() / batch, None)
         mean = total.item() / watch.batches
         watch.trained_an_epoch()
+        place.validates = True
         if not watch.epoch_ends(mean, None, evaluate(validation), None):
             return
+        place.validates = False
 
 
 def train_batch(inputs, target):

@@ -81,16 +81,20 @@ class Place:
         self.batches = 0  # of one epoch
         self.given = 0  # batches that the loader gave, of all epochs; it may work ahead
         self.trained = 0  # batches that were trained with
+        self.validates = False  # between two epochs
 
     def told(self):
         """Return where it is, the epoch and the batch counted from one."""
-        epoch, batch = divmod(self.trained, self.batches) if self.batches else (-1, -1)
+        epoch, batch = divmod(self.trained - self.validates, self.batches) if self.batches else (-1, -1)
         return {
             "step": self.step,
             "epoch": epoch + 1,
             "batch": batch + 1,
             # A loader that works ahead has given more than was trained with, unless it is what all wait for.
-            "waits_for_loader": self.step == "train" and self.batches > 0 and self.given == self.trained,
+            "waits_for_loader": (
+                self.step == "train" and self.batches > 0 and self.given == self.trained and not self.validates
+            ),
+            "validates": self.validates,
         }
 
 

@@ -177,6 +177,8 @@ def _stuck(stuck: dict[str, Any]) -> str:
     time_up = f"when the time was up, after {stuck['seconds']:.1f} s"
     if stuck["step"] != "train" or not stuck["batch"]:
         return f"the step '{stuck['step']}' was not done {time_up}"
+    if stuck["validates"]:
+        return f"the step 'train' was validating after epoch {stuck['epoch']} {time_up}"
     place = f"batch {stuck['batch']} of epoch {stuck['epoch']}"
     if stuck["waits_for_loader"]:
         return f"the step 'train' waited for the data loader to give {place} {time_up}"

@@ -489,6 +489,16 @@ def test_every_workload_reaches_its_bar(interpreter_with, framework):
 # Judging what a child reported.
 
 
+def test_where_a_training_hangs_is_counted_from_one_and_a_loader_that_works_ahead_is_not_accused():
+    place = load_sibling("workload_walk").Place("train")
+    place.batches, place.given, place.trained = 10, 25, 23
+    assert place.told() == {"step": "train", "epoch": 3, "batch": 4, "waits_for_loader": False, "validates": False}
+    place.given = 23
+    assert place.told()["waits_for_loader"]
+    place.given, place.trained, place.validates = 20, 20, True
+    assert (place.told()["epoch"], place.told()["waits_for_loader"]) == (2, False)
+
+
 def test_native_code_that_hangs_with_the_interpreter_in_its_hand_is_a_timeout_too():
     events = [
         {"event": "python", "version": "3.11.7", "at": 0.0},
