@@ -201,7 +201,9 @@ def _layer(layer, x, weights):
     variables = dict(zip(weights, layer.trainable_variables))  # noqa: B905 - Python 3.6
     for name, weight in weights.items():
         variables[name].assign(weight)
-    return layer(x), {name: getattr(variable, "value", variable) for name, variable in variables.items()}
+    # A variable of Keras 3 holds TensorFlow's own; one of Keras 2 is TensorFlow's own.
+    own = {name: getattr(variable, "value", variable) for name, variable in variables.items()}
+    return layer(x), {name: variables[name] if callable(value) else value for name, value in own.items()}
 
 
 ZEROS = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}

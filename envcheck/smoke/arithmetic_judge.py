@@ -270,11 +270,12 @@ def _judged(
         return replace(proof, status=judge.status_of(failure), summary=f"{failure.reason.rstrip('.')}{where}.")
     if wrong:
         return replace(proof, status=Status.FAILED, summary=_sentence(proof, wrong))
-    if ("float32", "forward") not in checked:
-        reasons = [
-            event["reason"] for event in events if event["event"] == "unavailable" and event["dtype"] == "float32"
-        ]
-        summary = f"It is not available here: {(reasons or ['no reason was given'])[0].rstrip('.')}."
+    missing = [event for event in events if event["event"] == "unavailable" and event["dtype"] == "float32"]
+    missing = [event for event in missing if ("float32", event.get("direction", "forward")) not in checked]
+    if missing or ("float32", "forward") not in checked:
+        reason = missing[0]["reason"].rstrip(".") if missing else "no reason was given"
+        direction = missing[0].get("direction", "forward") if missing else "forward"
+        summary = f"Its {direction} computation in float32 is not available here: {reason}."
         return replace(proof, status=Status.UNEXAMINED, summary=summary)
     formats = list(dict.fromkeys(dtype for dtype, _ in checked))
     worst = max(event["ratio"] for event in checked.values())

@@ -350,7 +350,7 @@ nn = types.SimpleNamespace(Parameter=lambda tensor: tensor, functional=functiona
 
 
 def test_a_crash_and_a_hang_are_named_and_the_operations_behind_them_are_tried(prove, stub):
-    proofs = prove(stubs=stub(CRASHES_AND_HANGS), timeout_seconds=12.0)
+    proofs = prove(stubs=stub(CRASHES_AND_HANGS), timeout_seconds=16.0)
     failures = {name: proof.failure.kind for name, proof in proofs.items() if proof.failure}
     assert failures["linear"] == "signal"
     assert proofs["linear"].summary == "the step 'linear' ended in SIGSEGV (in float64 on cpu)."
@@ -508,6 +508,26 @@ def test_a_crash_on_the_second_device_is_not_laid_to_the_first():
         "cpu": True,
         "cuda:0": False,
     }
+
+
+def test_a_gradient_that_this_version_cannot_give_leaves_the_operation_unexamined_and_not_passed():
+    begun, ended = LINEAR
+    checked = {
+        "event": "checked",
+        "operation": "linear",
+        "device": "cpu",
+        "dtype": "float32",
+        "direction": "forward",
+        "cases": 1,
+        "numbers": 903,
+        "ratio": 0.1,
+        "case": "7 × 13 × 129",
+        "output": "result",
+    }
+    missing = {**checked, "event": "unavailable", "direction": "gradient", "reason": "TypeError: no such argument"}
+    for events, status in (((checked,), Status.PASSED), ((checked, missing), Status.UNEXAMINED)):
+        proofs = judge.proofs_of(TORCH, ASKED, [attempt(begun, *events, ended)], [])
+        assert next(one for one in proofs if one.name == "linear").status is status
 
 
 def test_a_gpu_that_is_wrong_now_and_then_is_to_be_tested_as_a_gpu():
