@@ -93,41 +93,25 @@ def test_options_that_a_stack_has_no_use_for_are_wrong_usage(tmp_path: Path) -> 
     setup("--stack", "tf-cpu", "--accelerator", "cpu", *here, code=2)
 
 
-@pytest.mark.slow
 def test_an_installed_wheel_brings_every_stack_and_the_dockerfile(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "MANIFEST.in"):
-        shutil.copy(ROOT / name, source)
-    for name in ("environments", "docker", "envcheck"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        tmp_path,
-        ".",
-    ]
     pytest.importorskip("setuptools", reason="setuptools builds the wheel")
-    subprocess.run(build, check=True, cwd=source, capture_output=True)
+    source = tmp_path / "source"
+    # The package's own modules are enough: what is asked is what comes beside them.
+    (source / "envcheck").mkdir(parents=True)
+    for path in [ROOT / "pyproject.toml", ROOT / "README.md", ROOT / "MANIFEST.in"]:
+        shutil.copy(path, source)
+    for path in (ROOT / "envcheck").glob("*.py"):
+        shutil.copy(path, source / "envcheck")
+    for name in ("environments", "docker"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("*.whl"))
+    build = "import setuptools.build_meta as builder, sys; print(builder.build_wheel(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", build, tmp_path], check=True, cwd=source, capture_output=True)
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     code = "from envcheck import stacks; print(*(one.name for one in stacks.available() if one.locks), stacks.BUILT_IN)"
     variables = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
-    said = subprocess.run(
-        [sys.executable, "-P", "-c", code] if sys.version_info >= (3, 11) else [sys.executable, "-c", code],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=variables,
-        cwd=tmp_path,
-    ).stdout.split()
+    said = subprocess.check_output([sys.executable, "-c", code], text=True, env=variables, cwd=tmp_path).split()
     assert {"tf-cpu", "torch-cpu", "torch-cuda"} <= set(said)
     assert said[-1].startswith(str(tmp_path))
     assert (tmp_path / "installed" / "envcheck" / "docker" / "Dockerfile").is_file()
