@@ -64,7 +64,7 @@ def device_memory():
 def build(module, size):
     """Make the network and its optimizer."""
     keras = state["keras"]
-    state.update(module=module, size=size, jit=False, inner=None)
+    state.update(module=module, size=size, jit=False)
     keras.backend.clear_session()
     if state["half"]:
         _compute_in("mixed_" + state["half"])
