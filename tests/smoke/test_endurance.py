@@ -40,8 +40,8 @@ def choice(**options: Any) -> Choice:
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Proof]:
-    """Keep a torch of NumPy busy, with faults of one's choice; a round takes a tenth of a second."""
-    monkeypatch.setattr(endurance, "SHORTEST_ROUND", 0.1)
+    """Keep a torch of NumPy busy, with faults of one's choice; a round takes a twentieth of a second."""
+    monkeypatch.setattr(endurance, "SHORTEST_ROUND", 0.05)
 
     def run(faults: str = "", listen: Any = silent, **options: Any) -> Proof:
         if faults:
@@ -287,7 +287,7 @@ def test_a_leak_and_numbers_that_are_none_are_each_caught_by_name(stub: Callable
 
 
 def test_a_result_that_changes_and_a_slow_down_are_each_caught_by_name(stub: Callable[..., Proof]) -> None:
-    proof = stub("wrong slow", minutes=0.09)
+    proof = stub("wrong slow", minutes=0.08)
     assert causes(proof.findings) == ["hardware-computes-wrongly", "processor-throttled"]
     assert "The same product comes out otherwise" in proof.findings[0].title
 
@@ -325,7 +325,7 @@ def test_a_gpu_that_grows_hot_and_miscounts_under_load_is_named(
     worse = {"*.throttle_mask": "64", "*.temperature.0": "93", "*.clock.1": "700", "*.ecc_errors.1.0": "3"}
     change = threading.Timer(1.0, driver, [worse])
     change.start()
-    proof = stub("cuda device-leak", minutes=0.13)
+    proof = stub("cuda device-leak", minutes=0.11)
     change.cancel()
     assert {"gpu-memory-fault", "gpu-throttled", "memory-leak"} <= set(causes(proof.findings))
     assert proof.status is Status.FAILED
@@ -342,7 +342,7 @@ print(json.dumps([msgspec.to_builtins(proof) for proof in found]))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.smoke)])
 def test_ctrl_c_ends_it_at_once_with_the_verdict_so_far(
     number: int, mark: str, nothing_is_left: Callable[[float], None]
 ) -> None:

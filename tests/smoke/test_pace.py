@@ -306,7 +306,7 @@ def test_a_stuck_loader_is_named_within_its_time(
     stub: Callable[..., Gathered], mark: str, nothing_is_left: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ENVCHECK_TEST_MARK", mark)
-    monkeypatch.setattr(pace, "TASK_SECONDS", {"quick": 6.0})
+    monkeypatch.setattr(pace, "TASK_SECONDS", {"quick": 5.0})
     gathered = stub("stuck-loader")
     (finding,) = proofs_of(gathered)["loader"].findings
     assert finding.cause == "slow-data-path"
