@@ -44,8 +44,8 @@ fine, and without a name it silences all rules.
 
 How quiet it is: on 3,841 Dockerfiles, compose files and manifests of 27 public repositories (November 2026) it names
 66 errors and warnings, after the false ones among its first findings were mended: names that pip no longer installs
-(33), tags of nvidia/cuda that were removed (26), shared memory (5), indexes that are overruled (2). Samples of each kind
-were compared with their files; not every one was.
+(33), tags of nvidia/cuda that were removed (26), shared memory (5), indexes that are overruled (2). Samples of each
+kind were compared with their files, not every one.
 
 The rules below are made from their docstrings by `make docs`; `make lint` fails where this page is not current.
 `envcheck explain RULE` prints one entry, `envcheck image rules` lists them.

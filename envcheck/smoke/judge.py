@@ -206,6 +206,7 @@ def _conditions(result: SmokeResult, last: dict[str, dict[str, Any]]) -> list[Co
 
 def same_device(used: str, chosen: str) -> bool:
     """Tell whether the work ran where it was to run; `cuda` is `cuda:0`."""
+
     def full(device: str) -> str:
         return device if ":" in device or device == "cpu" else f"{device}:0"
 
