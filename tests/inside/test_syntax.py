@@ -11,7 +11,7 @@ from pythons import pythons
 from running import ROOT
 
 INSIDE = ROOT / "envcheck" / "inside"
-SCRIPTS = sorted(path for path in INSIDE.glob("*.py") if path.name != "__init__.py")
+SCRIPTS = sorted(path for path in INSIDE.rglob("*.py") if path.name != "__init__.py")
 ANY_PYTHON = {"interpreter_probe", "frameworks_probe", "envcheck_channel"}
 """Those that must at least say that a Python 2.7 is too old."""
 
@@ -26,7 +26,7 @@ def test_no_script_imports_envcheck_or_anything_that_a_bare_python_lacks(script:
     import sys
 
     siblings = {path.stem for path in SCRIPTS}
-    asked_about = {"torch", "tensorflow", "keras", "numpy", "jax", "pynvml"}
+    asked_about = {"torch", "tensorflow", "keras", "numpy", "jax", "pynvml", "safetensors", "PIL"}
     since_3_6 = {"importlib.metadata", "importlib.resources", "zoneinfo", "graphlib", "tomllib", "contextvars"}
     for node in ast.walk(ast.parse(script.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
