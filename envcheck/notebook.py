@@ -33,6 +33,9 @@ NEEDED = ("click", "msgspec", "packaging", "rich", "psutil")
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "numpy", "torchvision", "torchaudio", "transformers")
 """Modules of which it matters that they have been imported: they keep their version until the kernel is restarted."""
 
+FAREWELL_SECONDS = 3.0
+"""How long an examination that is interrupted may take to end what it has started."""
+
 CHILD = "import sys; sys.path.insert(0, {home!r}); from envcheck.jupyter.answer import main; main()"
 
 
@@ -167,12 +170,21 @@ def _child(argv: list[str], order: str) -> tuple[str, str]:
         try:
             said, error = process.communicate(order.encode())
         except BaseException:
-            if os.name == "posix":
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
+            _end(process)
             raise
     return said.decode("utf-8", "replace"), error.decode("utf-8", "replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a child: it is asked first, for what it has started lies in sessions of their own that it alone knows."""
+    try:
+        process.terminate()
+        process.wait(FAREWELL_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
 
 def _plain(text: str) -> dict[str, str]:

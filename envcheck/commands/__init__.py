@@ -94,11 +94,11 @@ def envcheck() -> None:
 def main() -> None:
     """Run the command line; an interrupt, a closed pipe and bad input end in one line, never in a traceback."""
     _occupy_standard_streams()
-    signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGINT, interrupted)
     for name in ("SIGTERM", "SIGHUP"):
         # What `nohup` has switched off stays off.
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(getattr(signal, name), _interrupted)
+            signal.signal(getattr(signal, name), interrupted)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a stand-in for it, never a traceback.
         if hasattr(stream, "reconfigure"):
@@ -165,7 +165,8 @@ PATIENCE_SECONDS = 0.5
 """How long an interrupt may take its ordinary way before everything is ended at once."""
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal's signature
+def interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal's signature
+    """Take a signal as a person's interrupt: whatever runs is ended, soon in any case."""
     threading = sys.modules.get("threading")
     if threading is not None and hasattr(threading, "Timer"):
         # Python drops an exception that a signal raises within a destructor or a callback of the import system.

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
 import sys
 
 import click
 import msgspec
 
-from envcheck.commands import COMMANDS, envcheck
+from envcheck.commands import COMMANDS, envcheck, interrupted
 from envcheck.jupyter import inline
 from envcheck.jupyter.running import Kernel, Remark, kernel_from, remarks
 from envcheck.render import terminal
@@ -35,6 +36,8 @@ CHOSEN = "it runs this notebook"
 
 def main() -> None:
     """Read the order, answer it."""
+    # The notebook asks this process to end when its kernel is interrupted.
+    signal.signal(signal.SIGTERM, interrupted)
     order = json.loads(sys.stdin.read())
     said = sys.stdout
     # Whatever a command prints beside its answer must not be taken for it.

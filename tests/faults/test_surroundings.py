@@ -109,7 +109,7 @@ SWALLOWS = """
 import signal, threading, time
 from envcheck import commands
 from envcheck.system import Live
-signal.signal(signal.SIGINT, commands._interrupted)
+signal.signal(signal.SIGINT, commands.interrupted)
 live = Live()
 threading.Thread(target=live.run, args=(["sleep", "1000"], 1000), daemon=True).start()
 while not live._running:
