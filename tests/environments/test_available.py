@@ -94,7 +94,6 @@ def test_options_that_a_stack_has_no_use_for_are_wrong_usage(tmp_path: Path) -> 
 
 
 def test_an_installed_wheel_brings_every_stack_and_the_dockerfile(tmp_path: Path) -> None:
-    pytest.importorskip("setuptools", reason="setuptools builds the wheel")
     source = tmp_path / "source"
     # The package's own modules are enough: what is asked is what comes beside them.
     (source / "envcheck").mkdir(parents=True)
