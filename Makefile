@@ -21,7 +21,8 @@ run: $(STAMPS)/stacks  ## make the environment, examine this machine, train the 
 test: $(STAMPS)/stacks $(STAMPS)/test  ## everything that is tested by default
 	@# Tests start envcheck hundreds of times; where writing bytecode is switched off, each would compile it anew.
 	@$(BIN)/python -m compileall -q envcheck
-	$(BIN)/python -m pytest $(ARGS)
+	@# Two at a time, a file's tests together: more of them would measure each other where they train.
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 smoke: $(STAMPS)/stacks $(STAMPS)/test  ## the long proofs of the smoke suite: every workload trained to its bar
 	$(BIN)/python -m pytest -m smoke --timeout 900 $(ARGS)
