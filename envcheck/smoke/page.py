@@ -71,6 +71,7 @@ def verdict_line(report: SmokeReport) -> str:
 def _proofs(proofs: list[Proof], *, verbose: bool, blocks: bool) -> list[str]:
     """Return one block a part: its head, then a line for each proof that says more than that it holds."""
     lines: list[str] = []
+    said: set[tuple[str, str]] = set()
     for part, title in PARTS.items():
         found = [proof for proof in proofs if proof.part == part]
         if not found:
@@ -81,6 +82,11 @@ def _proofs(proofs: list[Proof], *, verbose: bool, blocks: bool) -> list[str]:
         for proof in found:
             if verbose or proof.measures or proof.findings or proof.status is not Status.PASSED:
                 lines += _proof(proof, verbose=verbose, blocks=blocks)
+            for finding in proof.findings:
+                # One cause may stop many: it is told once.
+                if (finding.cause, finding.title) not in said:
+                    lines += finding_lines(finding)
+                said.add((finding.cause, finding.title))
     return lines
 
 
@@ -116,8 +122,6 @@ def _proof(proof: Proof, *, verbose: bool, blocks: bool) -> list[str]:
     ]
     if proof.failure is not None:
         lines += _evidence_of(proof.failure, verbose=verbose)
-    for finding in proof.findings:
-        lines += finding_lines(finding)
     return lines
 
 

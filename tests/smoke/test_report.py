@@ -205,6 +205,12 @@ def test_the_page_names_the_part_that_does_not_hold_and_its_cause() -> None:
     assert "\x1b" not in text
 
 
+def test_a_cause_that_stops_many_is_told_once() -> None:
+    text = page.page(report_of(BROKEN, replace(BROKEN, name="recurrent")))
+    assert text.count("FAIL    ") >= 2
+    assert text.count("it is broken <b>") == 1
+
+
 def test_an_unmet_requirement_is_an_error_though_all_trains() -> None:
     report = report_of(TRAINED, required=(Threshold(text="accuracy>=1", state="fails", seen="0.91"),))
     assert report.exit_code == 1
