@@ -65,14 +65,7 @@ def walk(framework, settings, descriptor, load_sibling):
     """
     faulthandler.enable()
     training = load_sibling("smoke_training")
-    reporter = training.Reporter(descriptor)
-    training.die_with_the_parent()
-    reporter.send(
-        "python",
-        version=".".join(str(part) for part in sys.version_info[:3]),
-        implementation=sys.implementation.name,
-        executable=sys.executable,
-    )
+    reporter = training.introduced(descriptor)
     settings["stack_at"] = time.monotonic() + settings["stack_after"]
     _show_stack_at(settings["stack_at"])
     try:

@@ -44,14 +44,7 @@ def walk(_module, settings, descriptor, load_sibling):
         load_sibling: loads another file of this folder by its name.
     """
     training = load_sibling("smoke_training")
-    training.die_with_the_parent()
-    reporter = training.Reporter(descriptor)
-    reporter.send(
-        "python",
-        version=".".join(str(part) for part in sys.version_info[:3]),
-        implementation=sys.implementation.name,
-        executable=sys.executable,
-    )
+    reporter = training.introduced(descriptor)
     reporter.begin("start ranks")
     reading, writing = os.pipe()
     try:

@@ -99,14 +99,7 @@ def walk(module, settings, descriptor, load_sibling):
     """
     faulthandler.enable()
     training, pace = load_sibling("smoke_training"), load_sibling("pace")
-    reporter = training.Reporter(descriptor)
-    training.die_with_the_parent()
-    reporter.send(
-        "python",
-        version=".".join(str(part) for part in sys.version_info[:3]),
-        implementation=sys.implementation.name,
-        executable=sys.executable,
-    )
+    reporter = training.introduced(descriptor)
     try:
         _walk(module, settings, reporter, training, pace, load_sibling)
     except (Exception, SystemExit) as error:

@@ -338,6 +338,19 @@ def die_with_the_parent():
         pass
 
 
+def introduced(descriptor):
+    """Return a reporter that has said which Python this is; from here on this process ends with its parent."""
+    reporter = Reporter(descriptor)
+    die_with_the_parent()
+    reporter.send(
+        "python",
+        version=".".join(str(part) for part in sys.version_info[:3]),
+        implementation=sys.implementation.name,
+        executable=sys.executable,
+    )
+    return reporter
+
+
 def report_failure(reporter, error, **more):
     """Write what an exception says of the step that it ended; `more` is told beside it."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -400,14 +413,7 @@ def walk(framework, settings, descriptor, load_sibling):
     if settings["stack_after"] > 0:
         # Should the deadline come, what hung is the last thing on standard error.
         faulthandler.dump_traceback_later(settings["stack_after"])
-    reporter = Reporter(descriptor)
-    die_with_the_parent()
-    reporter.send(
-        "python",
-        version=".".join(str(part) for part in sys.version_info[:3]),
-        implementation=sys.implementation.name,
-        executable=sys.executable,
-    )
+    reporter = introduced(descriptor)
     try:
         walk_steps(framework, settings, reporter, load_sibling)
     except (Exception, SystemExit) as error:

@@ -164,14 +164,7 @@ def walk(engine, settings, descriptor, load_sibling):
         warm_up_batches=training.WARM_UP_BATCHES,
         evaluation_batch=training.EVALUATION_BATCH,
     )
-    reporter = training.Reporter(descriptor)
-    training.die_with_the_parent()
-    reporter.send(
-        "python",
-        version=".".join(str(part) for part in sys.version_info[:3]),
-        implementation=sys.implementation.name,
-        executable=sys.executable,
-    )
+    reporter = training.introduced(descriptor)
     place = Place("import")
     watchdog = Watchdog(reporter, place, settings["seconds"])
     try:

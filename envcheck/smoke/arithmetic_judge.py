@@ -136,8 +136,7 @@ def failed_start(target: Target, choice: Choice, attempt: Attempt) -> Proof:
 
 def is_absent(proof: Proof) -> bool:
     """Tell whether a proof says no more than that its framework is not installed."""
-    failure = proof.failure
-    return failure is not None and failure.kind == "not-installed" and failure.step == "import"
+    return judge.is_absent(proof.failure)
 
 
 def as_absent(proof: Proof) -> Proof:

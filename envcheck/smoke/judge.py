@@ -228,6 +228,11 @@ def status_of(failure: Failure) -> Status:
     return Status.UNEXAMINED if failure.kind == "start" else Status.FAILED
 
 
+def is_absent(failure: Failure | None) -> bool:
+    """Tell whether something failed because its framework is not installed, and for nothing else."""
+    return failure is not None and failure.kind == "not-installed" and failure.step == "import"
+
+
 def failure_of(interpreter: str, last: dict[str, dict[str, Any]], ending: Ending) -> Failure | None:
     """Return where and how it ended early; None where it came to its end."""
     python = last.get("python")

@@ -39,7 +39,7 @@ def train_all(
         by_name: whether the user named the framework; one that is not installed is an error then.
     """
     results = [train(framework, settings, interpreter, listen) for framework in frameworks]
-    absent = [_is_absent(result) for result in results]
+    absent = [judge.is_absent(result.failure) for result in results]
     if by_name or all(absent):
         return results
     return [
@@ -71,11 +71,6 @@ def train(framework: str, settings: Settings, interpreter: str, listen: Listener
         listen(framework, {"event": "step", "step": "threads"})
         result = judge.with_one_thread(result, _speed_with_one_thread(framework, settings, interpreter))
     return result
-
-
-def _is_absent(result: SmokeResult) -> bool:
-    failure = result.failure
-    return failure is not None and failure.kind == "not-installed" and failure.step == "import"
 
 
 def _told(framework: str, settings: Settings) -> dict[str, Any]:

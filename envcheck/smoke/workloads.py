@@ -71,9 +71,7 @@ def prove(choice: Choice, listen: Listener) -> list[Proof]:
 def _as_absent(proofs: Sequence[Proof]) -> list[Proof]:
     """Return the proofs; those in a framework that is not installed are no failures."""
     return [
-        replace(proof, status=Status.ABSENT, findings=[])
-        if proof.failure is not None and proof.failure.kind == "not-installed" and proof.failure.step == "import"
-        else proof
+        replace(proof, status=Status.ABSENT, findings=[]) if judge.is_absent(proof.failure) else proof
         for proof in proofs
     ]
 
