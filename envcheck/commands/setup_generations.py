@@ -83,7 +83,16 @@ def prune(place: Place, options: Options, system: Live) -> int:
     else:
         for number in numbers:
             generations.remove(place, number)
-    output.answer(
-        {"removed": numbers}, f"removed: generation {', '.join(map(str, numbers)) or 'none'}", as_json=options.as_json
-    )
+    kept = [one.number for one in generations.prunable(place, 0)]
+    output.answer({"removed": numbers}, _pruned(numbers, kept), as_json=options.as_json)
     return 0
+
+
+def _pruned(removed: list[int], kept: list[int]) -> str:
+    """Return what went and what stays, and how that goes too."""
+    went = f"removed: {_generations(removed)}" if removed else "nothing to remove"
+    return f"{went}; {_generations(kept)} kept for --rollback: --keep 0 removes that too" if kept else went
+
+
+def _generations(numbers: list[int]) -> str:
+    return f"generation{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

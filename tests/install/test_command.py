@@ -58,7 +58,10 @@ def test_one_command_makes_an_environment_and_the_next_one_replaces_it(project: 
     call(project, "--rollback")
     assert "* 1" in call(project, "--list")
     call(project, "--rollback", "--generation", "2")
-    call(project, "--prune", "--keep", "0")
+    assert call(project, "--prune") == (
+        "nothing to remove; generation 1 kept for --rollback: --keep 0 removes that too\n"
+    )
+    assert call(project, "--prune", "--keep", "0") == "removed: generation 1\n"
     assert [one["number"] for one in json.loads(call(project, "--list", "--json"))] == [2]
     call(project, "--remove")
     assert not list(project.iterdir())
