@@ -111,6 +111,42 @@ def test_a_sum_in_float32_stays_within_what_is_allowed_and_one_in_float16_does_n
     assert abs(float(in_half) - found.value[0, 0]) > found.error[0, 0]
 
 
+class Framework:
+    """A stub of a framework that promises what torch does."""
+
+    CONSTANT_UNIT, CONVENTION = 0.0, "outside"
+
+    @staticmethod
+    def wide_sums(*_: str) -> bool:
+        return True
+
+
+def lstm_with(tanh: Any, inputs: dict[str, Any]) -> Any:
+    hidden = cell = np.zeros((len(inputs["x"]), len(inputs["recurrent"])))
+    states = []
+    for time in range(inputs["x"].shape[1]):
+        raw = inputs["x"][:, time] @ inputs["weight"] + hidden @ inputs["recurrent"] + inputs["bias"]
+        enter, forget, candidate, leave = np.split(raw, 4, axis=1)
+        cell = bounds.logistic(forget) * cell + bounds.logistic(enter) * tanh(candidate)
+        hidden = bounds.logistic(leave) * tanh(cell)
+        states.append(hidden)
+    return np.stack(states, axis=1)
+
+
+@pytest.mark.parametrize(("device", "right"), [("cuda:0", True), ("cpu", False)])
+def test_the_tanh_of_cudnns_cells_is_no_fault_on_a_gpu_and_would_be_one_on_a_processor(device, right):
+    tools = walk.Tools(Framework, {}, None, None, lambda name: globals()[name.removeprefix("arithmetic_")])
+    for case in cases.cases_of("lstm", "standard", 0):
+        rounded, wanted = walk.prepared(tools, device, "float32", case)
+        # As an H100 with cuDNN 9.19 was found to be: up to 175 roundoffs of the value.
+        found = lstm_with(lambda value: np.tanh(value) * (1 + 175 * 2.0**-24 * np.sign(value)), rounded["inputs"])
+        assert ("message" not in walk.compare(tools, found, wanted["result"], "float32")) is right
+        exact = lstm_with(np.tanh, rounded["inputs"])
+        assert "message" not in walk.compare(tools, exact, wanted["result"], "float32")
+        swapped = lstm_with(lambda value: np.tanh(value) * (1 + 2.0**-11), rounded["inputs"])
+        assert "message" in walk.compare(tools, swapped, wanted["result"], "float32")
+
+
 def compared(found: Any, right: Any, error: float = 1e-6) -> dict[str, Any]:
     class Tools:
         numpy, bounds = np, globals()["bounds"]
