@@ -145,8 +145,8 @@ def lies_on(value):
     if callable(value):  # TensorFlow's own variables have a method of that name
         value = value()
     if state["backend"] == "jax":
-        value = next(iter(value.devices())).platform
-        return {"gpu": "cuda:0"}.get(value, value)
+        device = next(iter(value.devices()))
+        return "cuda:%d" % device.id if device.platform == "gpu" else device.platform
     device = str(getattr(value, "device", ""))
     return _plain_name(device) if state["backend"] == "tensorflow" else device
 
@@ -176,7 +176,9 @@ def on_device():
     """Return the context in which tensors and variables are made on the chosen device."""
     if state["backend"] == "tensorflow":
         return state["tensorflow"].device(state["device"])
-    return state["keras"].device(state["device"])
+    # JAX knows a GPU of any maker as `gpu`, torch as `cuda`.
+    used = state["device"]
+    return state["keras"].device(used.replace("cuda", "gpu") if state["backend"] == "jax" else used)
 
 
 def build(settings):
@@ -345,4 +347,9 @@ def device_memory():
         import torch
 
         return torch.cuda.max_memory_reserved(used)
+    if state["backend"] == "jax" and used.startswith("cuda"):
+        import jax
+
+        # A device that does not count gives None.
+        return (jax.devices("gpu")[int(used.partition(":")[2])].memory_stats() or {}).get("peak_bytes_in_use")
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ BACKENDS = ("tensorflow", "torch", "jax")
 """Keras 3's backends that train (it has two more, numpy and openvino, that do not)."""
 
 PACKAGES = {"tensorflow": "tensorflow", "torch": "torch"}
+
+JAX_MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 FIND_SECONDS = 20.0
 
@@ -63,7 +66,12 @@ def targets(frameworks: Sequence[str], interpreter: str) -> list[Target]:
 
 
 def _keras(backend: str) -> Target:
-    return Target(name=f"keras-{backend}", package="keras", variables={"KERAS_BACKEND": backend})
+    variables = {"KERAS_BACKEND": backend}
+    if backend == "jax":
+        # A share of the GPU's memory may be another's; the default takes three quarters of it (JAX, GPU memory
+        # allocation).
+        variables |= {name: os.environ.get(name, value) for name, value in JAX_MEMORY.items()}
+    return Target(name=f"keras-{backend}", package="keras", variables=variables)
 
 
 def _installed(interpreter: str, packages: Sequence[str]) -> list[str]:
