@@ -175,26 +175,32 @@ def do_without_compiler():
 def _batches(part, orders, place):
     """Return all epochs' batches, in the same order as every other framework gets them."""
     inputs, target, size = part["inputs"], part["target"], state["size"]["batch_size"]
+    order = orders.reshape(-1)
+    if state["backend"] != "tensorflow":
 
-    def choose():
-        for order in orders:
+        def choose():
             for start in range(0, len(order), size):
                 place.given += 1
-                yield order[start : start + size]
+                chosen = order[start : start + size]
+                yield {name: array[chosen] for name, array in inputs.items()}, target[chosen]
 
-    if state["backend"] != "tensorflow":
-        return (({name: array[chosen] for name, array in inputs.items()}, target[chosen]) for chosen in choose())
+        return choose()
     tensorflow = state["base"].state["tensorflow"]
     # Input pipelines belong to the CPU, whatever device trains.
     with tensorflow.device("/CPU:0"):
-        data = tensorflow.data.Dataset.from_generator(choose, output_types=orders.dtype, output_shapes=(size,))
+        # No Python takes part: a generator gives each batch in a thread of its own, and what the step then allocates
+        # there is given back to the system and taken anew with each batch (it halved the text classifier's rate).
+        data = tensorflow.data.Dataset.from_tensor_slices(order).batch(size, drop_remainder=True)
         inputs = {name: tensorflow.constant(array) for name, array in inputs.items()}
         target = tensorflow.constant(target)
+        given = tensorflow.Variable(0, dtype="int64", trainable=False)
+        place.count_given = lambda: int(given.numpy())
 
         def gather(chosen):
-            return {name: tensorflow.gather(whole, chosen) for name, whole in inputs.items()}, tensorflow.gather(
-                target, chosen
-            )
+            with tensorflow.control_dependencies([given.assign_add(1)]):
+                return {name: tensorflow.gather(whole, chosen) for name, whole in inputs.items()}, tensorflow.gather(
+                    target, chosen
+                )
 
         # There is no Python control flow to translate.
         return data.map(tensorflow.autograph.experimental.do_not_convert(gather)).prefetch(4)

@@ -310,6 +310,26 @@ def test_a_stuck_loader_is_named_with_its_batch_and_the_next_workload_still_runs
     nothing_is_left(1.0)
 
 
+def test_a_stuck_pipeline_of_tensorflow_is_named_with_its_batch(monkeypatch, spoiled, interpreter_with):
+    spoil = (
+        "import time\nright, numbers = real.data.Dataset.from_tensor_slices, iter(range(10**6))\n"
+        "def wait(number):\n"
+        "    if next(numbers) == 2 * 32:\n        time.sleep(600)\n"
+        "    return number\n"
+        "def slices(given):\n"
+        "    return right(given).map(lambda one: real.ensure_shape(real.numpy_function(wait, [one], one.dtype), ()))\n"
+        "real.data.Dataset.from_tensor_slices = staticmethod(slices)"
+    )
+    planted(spoiled, monkeypatch, spoil, "tensorflow")
+    for seconds in (15.0, 90.0):
+        (stuck,) = proofs_of(interpreter_with("tensorflow"), "tensorflow", "recurrent", timeout_seconds=seconds)
+        if stuck.failure.step == "train":
+            break
+    assert (stuck.status, stuck.failure.kind, stuck.failure.step) == (Status.FAILED, "timeout", "train")
+    assert "waited for the data loader to give batch 3 of epoch 1" in stuck.summary
+    assert [finding.cause for finding in stuck.findings] == ["slow-data-path"]
+
+
 def test_a_crash_in_one_workload_leaves_the_others_to_run(monkeypatch, spoiled, interpreter_with):
     planted(
         spoiled,
