@@ -613,8 +613,8 @@ def _measures(watched: Watched, device: str, rounds: Sequence[Round]) -> list[Me
     others = [line.cores_of_others for line in rounds if line.cores_of_others is not None]
     measures += _measure("cores used by other programs", "cores", others)
     for index in _gpu_numbers(watched):
-        for name, unit, field in GPU_FIELDS:
-            values = [value for _, value in _gpu_course(watched, index, field)]
+        for name, unit, field, size in GPU_FIELDS:
+            values = [value for _, value in _gpu_course(watched, index, field, size)]
             measures += _measure(f"GPU {index} {name}", unit, values)
     return measures
 
@@ -624,11 +624,12 @@ MACHINE: tuple[tuple[str, str, Callable[[Machine], float | None]], ...] = (
     ("processor temperature", "°C", lambda line: line.celsius),
 )
 
+# Name, unit, field of NVML's answer and what it is divided by.
 GPU_FIELDS = (
-    ("temperature", "°C", "temperature_celsius"),
-    ("clock", "MHz", "clock_megahertz"),
-    ("power", "W", "power_watts"),
-    ("memory in use", "B", "memory_used_bytes"),
+    ("temperature", "°C", "temperature_celsius", 1),
+    ("clock", "MHz", "clock_megahertz", 1),
+    ("power", "W", "power_watts", 1),
+    ("memory in use", "MiB", "memory_used_bytes", 2**20),
 )
 
 
@@ -643,9 +644,9 @@ def _gpu_numbers(watched: Watched) -> list[int]:
     return sorted({gpu.index for line in watched.machines for gpu in line.gpus or [] if gpu.index is not None})
 
 
-def _gpu_course(watched: Watched, index: int, field: str) -> Course:
+def _gpu_course(watched: Watched, index: int, field: str, size: int) -> Course:
     return [
-        (line.at, float(value))
+        (line.at, float(value) / size)
         for line in watched.machines
         for gpu in line.gpus or []
         if gpu.index == index and (value := getattr(gpu, field)) is not None
@@ -669,7 +670,8 @@ def _curves(watched: Watched, device: str, rounds: Sequence[Round]) -> list[Curv
         courses.append((name, unit, seen))
     for index in _gpu_numbers(watched):
         courses += [
-            (f"GPU {index} {name}", unit, _gpu_course(watched, index, field)) for name, unit, field in GPU_FIELDS
+            (f"GPU {index} {name}", unit, _gpu_course(watched, index, field, size))
+            for name, unit, field, size in GPU_FIELDS
         ]
     return [_curve(name, unit, course) for name, unit, course in courses if len(course) > 1]
 
