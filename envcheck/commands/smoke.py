@@ -159,7 +159,7 @@ def smoke(ctx: click.Context, /, **given: object) -> int:
             f"There is no interpreter at {interpreter.path}: --python takes a program or an environment's folder."
         )
     choice = msgspec.structs.replace(choice, interpreter=interpreter.path)
-    results, proofs = _tried(choice, settings, options)
+    results, proofs = _tried(choice, settings, options, system)
     try:
         results = [_diagnosed(result, system, interpreter) for result in results]
         processor = _processor(system)
@@ -268,7 +268,7 @@ def _wanted(options: Options) -> list[Wanted]:
         raise click.UsageError(str(error)) from error
 
 
-def _tried(choice: Choice, settings: Settings, options: Options) -> tuple[list[SmokeResult], list[Proof]]:
+def _tried(choice: Choice, settings: Settings, options: Options, system: Live) -> tuple[list[SmokeResult], list[Proof]]:
     """Try all of it, with as much progress as is wanted."""
     from envcheck.smoke import progress, suite, training
 
@@ -278,7 +278,7 @@ def _tried(choice: Choice, settings: Settings, options: Options) -> tuple[list[S
             results = training.train_all(
                 list(choice.frameworks), settings, choice.interpreter, listen, by_name=choice.by_name
             )
-        return results, suite.prove(choice, listen)
+        return results, suite.prove(choice, listen, system)
 
     stream = sys.stderr if options.as_json else sys.stdout
     if not options.quiet and progress.shows_bars(stream):

@@ -52,7 +52,12 @@ def prove(choice: Choice, listen: Listener) -> list[Proof]:
     """
     proofs: list[Proof] = []
     for target in backends.targets(choice.frameworks, choice.interpreter):
-        proofs += _prove_in(target, choice, listen)
+        proofs += prove_in(target, choice, listen)
+    return together(proofs, choice)
+
+
+def together(proofs: list[Proof], choice: Choice) -> list[Proof]:
+    """Return the proofs of all frameworks, judged beside each other."""
     found = judge.with_one_yardstick(proofs)
     absent = [judge.is_absent(proof) for proof in found]
     if choice.by_name or all(absent):
@@ -102,7 +107,7 @@ class _Walk(msgspec.Struct):
             "size": self.choice.size,
             "device": self.choice.device,
             "seed": self.choice.seed,
-            "threads": 1 if variables is ONE_THREAD else 0,
+            "threads": 1 if variables is ONE_THREAD else self.choice.threads,
             "switches": dict(switch.settings) if switch else {},
             "trains": trains,
             "operation_seconds": max((1.0 if trains == "only" else OPERATION_SHARE) * self.seconds(), 1.0),
@@ -119,7 +124,7 @@ class _Walk(msgspec.Struct):
         return Attempt(events=events, ending=ending)
 
 
-def _prove_in(target: Target, choice: Choice, listen: Listener) -> list[Proof]:
+def prove_in(target: Target, choice: Choice, listen: Listener) -> list[Proof]:
     """Return the proofs of one framework."""
     walk = _Walk(target=target, choice=choice, listen=listen, deadline=time.monotonic() + choice.timeout_seconds)
     attempts = _try_operations(walk)

@@ -67,6 +67,9 @@ driver.walk(module, json.loads(sys.argv[4]), descriptor, load_sibling)
 """
 
 
+_HALTED = threading.Event()
+
+
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How the child ended.
 
@@ -115,8 +118,10 @@ def run(
         stop: asked ten times a second; the child is ended as soon as it says so.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; the child is gone by then.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, or `halted` in another thread; the child is gone by then.
     """
+    if _HALTED.is_set():
+        raise KeyboardInterrupt
     began = time.monotonic()
     settings = {**settings, "stack_after": max(deadline - STACK_SECONDS, deadline / 2)}
     argv = [interpreter, "-c", LOADER, str(INSIDE), driver, script, json.dumps(settings)]
@@ -126,7 +131,7 @@ def run(
             with hold():
                 # A Ctrl-C between the start and this assignment would leave a child that nobody knows of.
                 process = _start(argv, variables)
-            return _attend(process, began, deadline, receive, stop)
+            ending = _attend(process, began, deadline, receive, stop)
         except OSError as error:
             if process is not None:
                 raise
@@ -139,6 +144,9 @@ def run(
             if process is not None:
                 kill_group(process)
                 process.wait()
+    if _HALTED.is_set():
+        raise KeyboardInterrupt
+    return ending
 
 
 def _start(argv: list[str], variables: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
@@ -214,11 +222,21 @@ def _attend(
 
 def _over(left: float, ended: float | None, stop: Callable[[], bool] | None) -> str:
     """Return why there is no more to wait for, as an outcome; empty where there is."""
-    if stop is not None and stop():
+    if _HALTED.is_set() or (stop is not None and stop()):
         return "stopped"
     if left > 0:
         return ""
     return "timeout" if ended is None else "ok"
+
+
+@contextlib.contextmanager
+def halted() -> Iterator[None]:
+    """End the children that run in other threads, and let none begin there, while this lasts."""
+    _HALTED.set()
+    try:
+        yield
+    finally:
+        _HALTED.clear()
 
 
 @contextlib.contextmanager

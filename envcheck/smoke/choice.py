@@ -33,6 +33,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         minutes: how long to keep the load on.
         record: file that keeps what was seen meanwhile; empty for none.
         ranks: processes of a distributed training.
+        threads: of each framework; 0 leaves them as they are.
         timeout_seconds: wall time that one framework gets in one part, its import included; of the workloads each one.
     """
 
@@ -50,4 +51,5 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     minutes: float = 0.0
     record: str = ""
     ranks: int = 2
+    threads: int = 0
     timeout_seconds: float = 300.0

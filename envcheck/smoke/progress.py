@@ -41,22 +41,25 @@ def bars(stream: IO[str]) -> Iterator[Listener]:
 
     # What comes from the child is text, never markup.
     progress = Progress(
-        TextColumn("{task.fields[name]:<16}", markup=False),
+        TextColumn("{task.fields[name]:<21}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[state]}", markup=False),
         TimeRemainingColumn(compact=True),
     )
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     endurance = endurance_page.Page()
-    tasks: dict[str, TaskID] = {}
+    tasks: dict[tuple[str, str], TaskID] = {}
 
     def listen(framework: str, event: dict[str, Any]) -> None:
         if event["event"] == "endurance":
             endurance.tell(framework, event)
             return
-        if framework not in tasks:
-            tasks[framework] = progress.add_task("", total=None, name=NAMES.get(framework, framework), state="starting")
-        task = tasks[framework]
+        # Parts that are tried at once have a bar each.
+        of = framework, event.get("part", "")
+        if of not in tasks:
+            name = NAMES.get(framework, framework)
+            tasks[of] = progress.add_task("", total=None, name=f"{name} {of[1]}".rstrip(), state="starting")
+        task = tasks[of]
         if event["event"] == "step":
             progress.update(task, state=STEPS.get(event["step"], event["step"]))
         elif event["event"] in {"progress", "epoch"}:

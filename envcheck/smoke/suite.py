@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from envcheck.smoke.choice import Choice, Listener, Part, Size
 from envcheck.smoke.proof import Proof, SmokeReport
 from envcheck.smoke.result import SCHEMA_VERSION, SmokeResult, Status, Threshold
 from envcheck.smoke.training import summary_of
+
+if TYPE_CHECKING:
+    from envcheck.smoke.backends import Target
+    from envcheck.system import System
 
 PARTS: dict[Part, str] = {
     "reference": "the reference convolutional network learns",
@@ -33,26 +40,54 @@ def parts_of(asked: Sequence[Part], size: Size) -> tuple[Part, ...]:
     return tuple(part for part in PARTS if part in wanted)
 
 
-def prove(choice: Choice, listen: Listener) -> list[Proof]:
+def prove(choice: Choice, listen: Listener, system: System) -> list[Proof]:
     """Try each part in turn but the reference network, which has a result of its own.
+
+    Where no rate is judged and cores are free, what is independent is tried at once.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; nothing is left running.
     """
+    from envcheck.smoke import side_by_side  # noqa: PLC0415 - when it is asked for
+
+    at_once = side_by_side.children_at_once(choice, system)
+    if at_once > 1:
+        return _prove_side_by_side(choice, listen, at_once)
     proofs: list[Proof] = []
     for part in choice.parts:
         if part != "reference":
-            proofs += _prover(part)(choice, listen)
+            proofs += _module(part).prove(choice, listen)
     return proofs
 
 
-def _prover(part: Part) -> Callable[[Choice, Listener], list[Proof]]:
-    """Return a part's function; each part is imported when it is asked for."""
+def _prove_side_by_side(choice: Choice, listen: Listener, at_once: int) -> list[Proof]:
+    """Try each part in each framework, so many at once, each with one thread."""
+    from envcheck.smoke import backends, side_by_side  # noqa: PLC0415
+
+    choice = replace(choice, threads=1)
+    targets = backends.targets(choice.frameworks, choice.interpreter)
+    # What takes longest begins first: the workloads, and TensorFlow, which comes first of the frameworks.
+    longest_first = [(part, target) for target in targets for part in reversed(choice.parts)]
+
+    def job(part: Part, target: Target) -> Callable[[], list[Proof]]:
+        return lambda: list(_module(part).prove_in(target, choice, side_by_side.one_at_a_time(listen, part)))
+
+    found = side_by_side.all_of([job(part, target) for part, target in longest_first], at_once)
+    by_job = dict(zip([(part, target.name) for part, target in longest_first], found, strict=True))
+    return [
+        proof
+        for part in choice.parts
+        for proof in _module(part).together(
+            [proof for target in targets for proof in by_job[part, target.name]], choice
+        )
+    ]
+
+
+def _module(part: Part) -> Any:  # noqa: ANN401 - a module
+    """Return a part's module, which is imported when it is asked for."""
     import importlib  # noqa: PLC0415 - so is this
 
-    module = importlib.import_module(f"envcheck.smoke.{MODULES.get(part, part)}")
-    found: Callable[[Choice, Listener], list[Proof]] = module.prove
-    return found
+    return importlib.import_module(f"envcheck.smoke.{MODULES.get(part, part)}")
 
 
 def manual() -> str:

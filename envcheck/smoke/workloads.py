@@ -59,10 +59,14 @@ def prove(choice: Choice, listen: Listener) -> list[Proof]:
     Raises:
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; nothing is left running.
     """
-    asked = names() if "all" in choice.workloads else [name for name in names() if name in choice.workloads]
     proofs: list[Proof] = []
     for target in backends.targets(choice.frameworks, choice.interpreter):
-        proofs += _prove_in(target, asked, choice, listen)
+        proofs += prove_in(target, choice, listen)
+    return together(proofs, choice)
+
+
+def together(proofs: list[Proof], choice: Choice) -> list[Proof]:
+    """Return the proofs of all frameworks, judged beside each other."""
     if not choice.by_name and any(proof.status is not Status.ABSENT for proof in _as_absent(proofs)):
         proofs = _as_absent(proofs)
     return workload_judge.with_same_start(proofs)
@@ -76,8 +80,9 @@ def _as_absent(proofs: Sequence[Proof]) -> list[Proof]:
     ]
 
 
-def _prove_in(target: Target, asked: Sequence[str], choice: Choice, listen: Listener) -> list[Proof]:
+def prove_in(target: Target, choice: Choice, listen: Listener) -> list[Proof]:
     """Return the proofs of one framework; a new child begins behind each workload that ended the one before."""
+    asked = names() if "all" in choice.workloads else [name for name in names() if name in choice.workloads]
     proofs: list[Proof] = []
     left = list(asked)
     while left:
@@ -128,7 +133,7 @@ def _told(target: Target, asked: Sequence[str], choice: Choice) -> Mapping[str, 
         "alone": _alone(choice),
         "precision": choice.precision,
         "compiled": choice.compiled,
-        "threads": 0,
+        "threads": choice.threads,
         "seconds": choice.timeout_seconds,
         "reference": _reference_settings(choice),
     }

@@ -13,7 +13,7 @@ import pytest
 
 INSIDE = Path(__file__).parents[2] / "envcheck" / "inside"
 SCRIPTS = sorted(INSIDE.glob("smoke_*.py"))
-FRAMEWORKS = {"tensorflow", "torch", "keras", "numpy"}
+FRAMEWORKS = {"tensorflow", "torch", "keras", "jax", "numpy"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
