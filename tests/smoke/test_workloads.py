@@ -7,6 +7,7 @@ import importlib.util
 import math
 import os
 import struct
+import subprocess
 import sys
 import tarfile
 import zlib
@@ -70,6 +71,41 @@ def proofs_of(python, framework, *names, **more):
 
 def broken(proof):
     return [condition.name for condition in proof.conditions if not condition.holds]
+
+
+# Builds each workload at size `standard` in one framework and keeps what it answers before any training.
+UNTRAINED = """
+import importlib, os, sys
+import numpy as np
+folder, engine_name, package, kept, names = *sys.argv[1:5], sys.argv[5:]
+def load(name):
+    path = os.path.join(folder, *name.split("/")) + ".py"
+    specification = importlib.util.spec_from_file_location(name.rpartition("/")[2], path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+import importlib.util
+walk, engine = load("workload_walk"), load(engine_name)
+settings = {"package": package, "precision": "float32", "adam_epsilon": 1e-7, "threads": 1, "size": "standard"}
+settings.update(evaluation_batch=256, device="cpu", seed=0)
+engine.prepare(load, settings, RuntimeError)
+__import__(package)
+engine.load(settings)
+engine.choose_device("cpu")
+answers = {}
+for name in names:
+    stem = "workloads/" + name.replace("-", "_")
+    data, network = load(stem + "_data"), load(stem + "_" + engine.FAMILY)
+    data.load_sibling, network.data = load, data
+    size = dict(data.SIZES["standard"])
+    parts = data.prepare("", size, 0)
+    size.update(parts.pop("size", {}))
+    engine.build(network, size)
+    listed = data.parameters(size)
+    walk._put(engine, np, listed, walk.draw(np, listed, 0))
+    answers[name] = engine.predict({key: values[:64] for key, values in parts["validation"]["inputs"].items()})
+np.savez(kept, **answers)
+"""
 
 
 # What the files promise.
@@ -223,6 +259,20 @@ def test_pictures_and_matrices_come_along(quick, interpreter_with):
 
 def planted(spoiled, monkeypatch, spoil, package="torch"):
     monkeypatch.setenv("PYTHONPATH", str(spoiled(spoil, package)))
+
+
+def test_at_full_depth_both_frameworks_answer_alike_before_they_are_trained(interpreter_with, tmp_path):
+    # The quick networks have one layer of a kind: a mask that the first loses is missed by the second alone.
+    answers = []
+    for package, engine in (("torch", "workload_torch"), ("tensorflow", "workload_keras")):
+        kept = tmp_path / f"{package}.npz"
+        command = [interpreter_with(package), "-c", UNTRAINED, str(INSIDE), engine, package, str(kept), *NAMES]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+        assert ran.returncode == 0, ran.stderr[-2000:]
+        answers.append(np.load(kept))
+    for name in NAMES:
+        one, other = (found[name] for found in answers)
+        assert float(abs(one - other).max()) <= 1e-4 * float(abs(one).max()), name
 
 
 def test_a_layer_that_does_not_learn_is_named(monkeypatch, spoiled, interpreter_with):

@@ -147,7 +147,7 @@ def _part(texts, labels, numbers, length):
         row[0] = START
         kept = [numbers.get(word, UNKNOWN) for word in text[: length - 1]]
         row[1 : 1 + len(kept)] = kept
-    # A place where there is no word is padding too: a mask that only one of two summands has gets lost in Keras 3.
+    # Where there is no word there is no place either.
     places = np.where(words == PADDING, PADDING, np.arange(1, length + 1, dtype=np.int32)).astype(np.int32)
     return {"inputs": {"words": words, "places": places}, "target": np.asarray(labels, np.int32), "texts": list(texts)}
 
@@ -200,6 +200,22 @@ def counting(parts):
 def score(outputs, part):
     """Return the fraction of the reviews that are told right."""
     return {"accuracy": float(np.mean(outputs.argmax(1) == part["target"]))}
+
+
+def examine(call, part, size, seed):
+    """Return whether no layer looks at the padding: other numbers there change nothing."""
+    del size, seed
+    words, places = (part["inputs"][name][:8] for name in ("words", "places"))
+    padding = words == PADDING
+    if not padding.any():
+        return {}
+    # The places of the first words are as good as any: they have numbers of their own in the table of places.
+    other = np.where(padding, 1 + np.cumsum(padding, axis=1) % (places.max() - 1), places).astype(places.dtype)
+    one, changed = call({"words": words, "places": places}), call({"words": words, "places": other})
+    apart = float(np.abs(one - changed).max())
+    allowed = 1e-5 * max(float(np.abs(one).max()), 1.0)
+    seen = "with other numbers in the padding the outputs moved by %.1g, %.1g is allowed" % (apart, allowed)
+    return {"conditions": [{"name": "mask", "holds": apart <= allowed, "seen": seen}]}
 
 
 def show(outputs, part, inner):

@@ -11,22 +11,33 @@ def build(keras, size):
     width, heads = size["width"], size["heads"]
     words = keras.Input((size["length"],), dtype="int32", name="words")
     places = keras.Input((size["length"],), dtype="int32", name="places")
-    # The mask of the padding goes with the words through all that follows.
+    # A mask that goes with the words by itself gets lost in Keras 3 where layers are added up: each layer is given it.
+    is_word = _is_word(keras, words)
     found = layers.Add()(
         [
-            layers.Embedding(size["words"], width, mask_zero=True, name="words_embedding")(words),
-            layers.Embedding(size["length"] + 1, width, mask_zero=True, name="places_embedding")(places),
+            layers.Embedding(size["words"], width, name="words_embedding")(words),
+            layers.Embedding(size["length"] + 1, width, name="places_embedding")(places),
         ]
     )
     for number in range(size["layers"]):
         name = "layer%d_" % number
-        attended = layers.MultiHeadAttention(heads, width // heads, name=name + "attention")(found, found)
+        attention = layers.MultiHeadAttention(heads, width // heads, name=name + "attention")
+        attended = attention(found, found, attention_mask=is_word)
         found = layers.LayerNormalization(epsilon=EPSILON, name=name + "norm1")(layers.Add()([found, attended]))
         wide = layers.Dense(4 * width, activation="gelu", name=name + "wide")(found)
         narrow = layers.Dense(width, name=name + "narrow")(wide)
         found = layers.LayerNormalization(epsilon=EPSILON, name=name + "norm2")(layers.Add()([found, narrow]))
     first = layers.Flatten()(layers.Cropping1D((0, size["length"] - 1))(found))
     return keras.Model({"words": words, "places": places}, layers.Dense(data.CLASSES, name="head")(first))
+
+
+def _is_word(keras, words):
+    """Return where there is no padding, (reviews, 1, words): the same for each word that looks."""
+    if hasattr(keras, "ops"):
+        return keras.ops.expand_dims(keras.ops.not_equal(words, data.PADDING), 1)
+    import tensorflow as tf
+
+    return tf.expand_dims(tf.not_equal(words, data.PADDING), 1)
 
 
 def loss(keras, target, outputs):
