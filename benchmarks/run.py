@@ -73,6 +73,29 @@ def torch_only() -> str:
     return str(python)
 
 
+def added() -> list[tuple[str, list[str], str, list[str], int]]:
+    """Return what is put in front of something else or into it: ours, that something alone, and milliseconds allowed."""
+    shell, folder = ["/bin/sh", "-c", ":"], pathlib.Path(tempfile.gettempdir())
+    test, image = folder / "test_envcheck_benchmark.py", folder / "envcheck-benchmark.Dockerfile"
+    test.write_text("def test_nothing():\n    pass\n")
+    image.write_text('FROM debian:12\nCMD ["sh"]\n')
+    pytest = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
+    gate = [ENVCHECK, "entrypoint", "--ready-file", str(folder / "envcheck-benchmark-ready.json"), "--require"]
+    return [
+        ("`entrypoint`, memory required", [*gate, "memory>=64MiB", "--", *shell], "`sh -c :`", shell, 200),
+        ("`entrypoint`, Python required", [*gate, "python>=3", "--", *shell], "`sh -c :`", shell, 200),
+        ("pytest with the plug-in", pytest, "without", [*pytest, "-p", "no:envcheck"], 0),
+        ("hook `image lint`", [ENVCHECK, "image", "lint", str(image)], "`python -c pass`", [PYTHON, "-c", "pass"], 0),
+        (
+            "hook `doctor --quick`",
+            [ENVCHECK, "doctor", "--quick", "--strict", "--python", str(ROOT / ".venv")],
+            "`python -c pass`",
+            [PYTHON, "-c", "pass"],
+            0,
+        ),
+    ]
+
+
 def rows(runs: int, only: str) -> list[list[str]]:
     """Measure and return the table's rows."""
     collect = [torch_only(), "-m", "torch.utils.collect_env"]
@@ -91,6 +114,11 @@ def rows(runs: int, only: str) -> list[list[str]]:
         ),
     ]
     table = []
+    for name, ours, rival_name, rival, budget in added():
+        if only in name:
+            mine, theirs, ratio = compare(ours, rival, runs)
+            cells = [name, f"{mine * 1000:.0f} ms", rival_name, f"{theirs * 1000:.0f} ms", f"{ratio:.2f}"]
+            table.append([*cells, f"{(mine - theirs) * 1000:+.0f} ms of {budget}" if budget else ""])
     for name, ours, rival_name, rival, budget in timed:
         if only in name:
             mine, theirs, ratio = compare(ours, rival, runs)

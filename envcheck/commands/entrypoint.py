@@ -78,7 +78,7 @@ def entrypoint(
     if problem:
         say(f"the readiness file could not be written: {problem}; ENVCHECK_READY_FILE names another place")
     try:
-        handover.hand_over(list(command), init=init)
+        handover.hand_over(list(command), os.path.abspath(path), init=init)  # noqa: PTH100
     except handover.NotStartedError as error:
         ready.remove(path)
         say(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -28,8 +29,13 @@ class NotStartedError(Exception):
         self.status = status
 
 
-def hand_over(command: list[str], *, init: bool) -> NoReturn:
+def hand_over(command: list[str], ready: str, *, init: bool) -> NoReturn:
     """Become the command, or with `init` a minimal init that starts it, forwards signals and reaps.
+
+    Args:
+        command: name and arguments.
+        ready: path of the readiness file; the init removes it where the command cannot be run.
+        init: whether to stay as an init.
 
     Raises:
         NotStartedError: there is no such command, or it cannot be run.
@@ -41,7 +47,9 @@ def hand_over(command: list[str], *, init: bool) -> NoReturn:
     leave_nothing()
     if init:
         # An interpreter anew, without site-packages: a process that stays should be small.
-        argv = [sys.executable, "-I", "-S", os.path.join(INSIDE, "minimal_init.py"), program, *command]  # noqa: PTH118
+        script = os.path.join(INSIDE, "minimal_init.py")  # noqa: PTH118
+        words = of_error(program, OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC)))
+        argv = [sys.executable, "-I", "-S", script, ready, words, program, *command]
         os.execv(sys.executable, argv)  # noqa: S606 - becoming the command is what this is for
     try:
         os.execv(program, command)  # noqa: S606 - likewise

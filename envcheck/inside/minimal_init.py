@@ -1,9 +1,11 @@
 """A minimal init: start a command, forward signals to it, reap what is orphaned, and end with its exit status.
 
-Called as `python -I -S minimal_init.py PROGRAM ARGUMENT0 ...`; it replaces envcheck in the process, so that nothing
-but this stays.
+Called as `python -I -S minimal_init.py READY WORDS PROGRAM ARGUMENT0 ...`; it replaces envcheck in the process, so that
+nothing but this stays. READY is the readiness file, which goes again where the command cannot be run; WORDS are what is
+said then of a program in a format that the kernel does not know.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -31,10 +33,19 @@ def adopt_orphans():
         sys.stderr.write("envcheck: orphaned processes cannot be adopted here; they go to process 1\n")
 
 
-def start(program, argv, usual):
+def start(program, argv, usual, ready, words):
     """Start the command in a process group of its own, in the foreground of the terminal if there is one."""
+    # The second end is closed by the kernel when the child becomes the command.
+    reading, writing = os.pipe()
     pid = os.fork()
     if pid:
+        os.close(writing)
+        if os.read(reading, 1):
+            try:
+                os.unlink(ready)
+            except OSError:
+                pass
+        os.close(reading)
         return pid
     try:
         os.setpgid(0, 0)
@@ -46,7 +57,9 @@ def start(program, argv, usual):
         signal.pthread_sigmask(signal.SIG_SETMASK, usual)
         os.execv(program, argv)
     except OSError as error:
-        sys.stderr.write("envcheck: %s: %s\n" % (program, error.strerror))
+        os.write(writing, b"x")
+        told = words if error.errno == errno.ENOEXEC else "%s: %s" % (program, error.strerror)
+        sys.stderr.write("envcheck: %s\n" % told)
     finally:
         sys.stderr.flush()
         os._exit(NOT_EXECUTABLE)
@@ -68,7 +81,7 @@ def reap(command):
 
 def main():
     """Start, forward, reap."""
-    program, argv = sys.argv[1], sys.argv[2:]
+    ready, words, program, argv = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
     # Python ignores these two, and what is ignored stays so in the command.
     for name in ("SIGPIPE", "SIGXFSZ"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -79,7 +92,7 @@ def main():
     usual = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     terminal = {int(getattr(signal, name)) for name in TERMINAL}
     adopt_orphans()
-    command = start(program, argv, usual)
+    command = start(program, argv, usual, ready, words)
     while True:
         number = signal.sigwaitinfo(watched).si_signo
         if number == signal.SIGCHLD:

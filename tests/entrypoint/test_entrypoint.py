@@ -175,13 +175,17 @@ def test_a_script_that_may_not_be_run_is_named_with_its_cure(tmp_path: pathlib.P
     assert f"RUN chmod +x {script}" in ran.stderr
 
 
-def test_a_program_for_another_processor_is_named(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--init"]])
+def test_a_program_for_another_processor_is_named_and_nothing_is_ready(
+    tmp_path: pathlib.Path, options: list[str]
+) -> None:
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\0\xb7\0" + b"\0" * 44)
     program.chmod(0o755)
-    ran = gate(tmp_path, "--", str(program))
+    ran = gate(tmp_path, *options, "--", str(program))
     assert ran.code == 126
     assert "built for another processor" in ran.stderr
+    assert ready(tmp_path) is None
 
 
 def test_what_an_earlier_start_left_says_nothing_of_this_one(tmp_path: pathlib.Path) -> None:
@@ -207,7 +211,7 @@ INIT = [sys.executable, "-I", "-S", str(pathlib.Path(__file__).parents[2] / "env
 
 def under_init(*command: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*INIT, command[0], *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [*INIT, "", "", command[0], *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
 
 
