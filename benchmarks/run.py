@@ -74,7 +74,7 @@ def torch_only() -> str:
 
 
 def added() -> list[tuple[str, list[str], str, list[str], int]]:
-    """Return what is put in front of something else or into it: ours, that something alone, and milliseconds allowed."""
+    """Return what is put before or into something else: ours, the other alone, and the milliseconds allowed."""
     shell, folder = ["/bin/sh", "-c", ":"], pathlib.Path(tempfile.gettempdir())
     test, image = folder / "test_envcheck_benchmark.py", folder / "envcheck-benchmark.Dockerfile"
     test.write_text("def test_nothing():\n    pass\n")
