@@ -40,6 +40,7 @@ BUILT_IN = next(
 
 PLATFORMS = {
     "linux-x86_64": "x86_64-manylinux_2_28",
+    "linux-aarch64": "aarch64-manylinux_2_28",
     "macos-arm64": "aarch64-apple-darwin",
     "windows-x86_64": "x86_64-pc-windows-msvc",
 }
@@ -49,6 +50,12 @@ MARKERS = {
     "linux-x86_64": {
         "sys_platform": "linux",
         "platform_machine": "x86_64",
+        "platform_system": "Linux",
+        "os_name": "posix",
+    },
+    "linux-aarch64": {
+        "sys_platform": "linux",
+        "platform_machine": "aarch64",
         "platform_system": "Linux",
         "os_name": "posix",
     },

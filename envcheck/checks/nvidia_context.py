@@ -246,6 +246,8 @@ def accelerator_of(framework: Framework, facts: Facts) -> str | None:
         return "cpu"
     if framework.distribution == "tensorflow-rocm":
         return "rocm"
+    if required_runtime(framework, facts):
+        return "cuda"
     build = build_of(framework, facts)
     return build.accelerator if build else None
 
@@ -260,8 +262,47 @@ def cuda_of(framework: Framework, facts: Facts) -> tuple[str, str] | None:
         return f"{local[1]}.{local[2]}", framework.sources.get("metadata_version", f"version of {name}")
     if accelerator_of(framework, facts) != "cuda":
         return None
+    required = required_runtime(framework, facts)
+    if required:
+        return required
     build = build_of(framework, facts)
     return (build.cuda, f"table: {build.package} {build.version}") if build and build.cuda else None
+
+
+RUNTIME = re.compile(r"(?:nvidia-cuda-runtime(?:-cu\d+)?|cuda-toolkit)\s*(?:\[[^]]*\])?\s*\(?==\s*(\d+)\.(\d+)")
+"""A wheel's requirement of the one CUDA runtime that it was built with: `nvidia-cuda-runtime-cu12==12.8.90`."""
+
+
+def required_runtime(framework: Framework, facts: Facts) -> tuple[str, str] | None:
+    """Return the CUDA version of the runtime that a framework's own metadata pins, and where that stands.
+
+    PyTorch's wheels for Linux pin it exactly (torch 2.8: nvidia-cuda-runtime-cu12==12.8.90, torch 2.14:
+    cuda-toolkit[…]==13.0.3), so that it is known also of a release that is in no table and has no local version. What
+    is merely installed says nothing: another framework may have brought it. TensorFlow names a range, in an extra.
+    """
+    packages = facts.packages
+    if framework.name != "torch" or packages is None:
+        return None
+    own = next((package for package in packages.installed or [] if package.name == "torch"), None)
+    for line in own.requires if own else []:
+        pinned = RUNTIME.match(line)
+        if pinned and _holds_here(line.partition(";")[2].strip(), packages.markers):
+            return f"{pinned[1]}.{pinned[2]}", f"metadata of torch {own.version if own else ''}: {line.split(';')[0]}"
+    return None
+
+
+def _holds_here(marker: str, environment: dict[str, str] | None) -> bool:
+    """Tell whether a requirement's marker is known to hold in the interpreter under test."""
+    if not marker:
+        return True
+    if not environment:
+        return False
+    from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
+
+    try:
+        return Marker(marker).evaluate({**environment, "extra": ""})
+    except (InvalidMarker, UndefinedEnvironmentName):
+        return False
 
 
 def architectures_of(framework: Framework, facts: Facts) -> tuple[list[str], str]:

@@ -73,6 +73,66 @@ def test_a_driver_too_old_for_tensorflow_is_named() -> None:
     assert (found.cause, found.check) == ("driver-too-old", "driver-supports-tensorflow")
 
 
+LINUX = {"platform_system": "Linux", "platform_machine": "x86_64", "python_version": "3.11"}
+
+
+@pytest.mark.parametrize(
+    ("line", "cuda"),
+    [
+        # As torch 2.8.0, 2.6.0 and 2.14.1 have it; what another framework brings is no requirement of torch's.
+        (
+            'nvidia-cuda-runtime-cu12==12.8.90; platform_system == "Linux" and platform_machine == "x86_64"',
+            "CUDA 12.8",
+        ),
+        (
+            'nvidia-cuda-runtime-cu12 (==12.4.127) ; platform_system == "Linux" and platform_machine == "x86_64"',
+            "CUDA 12.4",
+        ),
+        ('cuda-toolkit[cublas,cudart,nvtx]==13.0.3; platform_system == "Linux"', "CUDA 13.0"),
+    ],
+)
+def test_a_torch_that_no_table_has_is_told_by_the_runtime_that_its_metadata_pins(line: str, cuda: str) -> None:
+    unknown = replace(TORCH, metadata_version="2.99.0")
+    packages = Packages(installed=[Package(name="torch", version="2.99.0", requires=[line])], markers=LINUX)
+    found = first(torch=unknown, packages=packages, **with_driver("470.256.02", "11.4"))
+    assert (found.cause, found.check) == ("driver-too-old", "driver-supports-torch")
+    assert cuda in found.title
+    assert any(line.split(";")[0] in evidence.source for evidence in found.evidence)
+
+
+@pytest.mark.parametrize(
+    "packages",
+    [
+        Packages(installed=[Package(name="torch", version="2.99.0")], markers=LINUX),
+        Packages(
+            installed=[
+                Package(name="torch", version="2.99.0"),
+                Package(name="nvidia-cuda-runtime-cu12", version="12.8.90"),
+            ],
+            markers=LINUX,
+        ),
+        Packages(
+            installed=[
+                Package(
+                    name="torch",
+                    version="2.99.0",
+                    requires=['nvidia-cuda-runtime-cu12==12.8.90; platform_machine == "x86_64"'],
+                )
+            ],
+            markers={**LINUX, "platform_machine": "aarch64"},
+        ),
+    ],
+    ids=["nothing is pinned", "another brought the runtime", "the pin is for another processor"],
+)
+def test_a_torch_whose_cuda_nobody_knows_is_not_judged_and_not_called_healthy(packages: Packages) -> None:
+    judged = report(
+        torch=replace(TORCH, metadata_version="2.99.0"), packages=packages, **with_driver("470.256.02", "11.4")
+    )
+    assert "driver-too-old" not in {finding.cause for finding in judged.findings}
+    (outcome,) = [one for one in judged.checks if one.check == "driver-supports-torch"]
+    assert outcome.outcome.value == "skip"
+
+
 def test_a_forward_compatibility_package_makes_an_old_driver_do() -> None:
     compat = Library(name="libcuda.so.1", path="/usr/local/cuda/compat/libcuda.so.550.54.15", version="550.54.15")
     card = replace(GPU, name="NVIDIA A100-SXM4-40GB", compute_capability="8.0")

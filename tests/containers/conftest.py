@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import container_engines as engines
@@ -85,6 +86,33 @@ def cuda_image(docker: engines.Docker, work: pathlib.Path, torch_image: str) -> 
     """The target `cuda` on the layers of the torch image: what is tested in it is the gate."""
     assert torch_image
     return engines.build(docker, work, "envcheck/cuda:test", "torch-cpu", "cuda")
+
+
+@pytest.fixture(scope="session")
+def torch_named(docker: engines.Docker, work: pathlib.Path, cuda_image: str) -> Callable[..., str]:
+    """Return a function that makes an image of ours in whose metadata torch is another release.
+
+    The wheels for CUDA are several gigabytes; the gate judges by the metadata, and imports nothing.
+    """
+
+    @functools.cache
+    def named(version: str, *requires: str) -> str:
+        folder = work / f"torch-{version}"
+        folder.mkdir()
+        lines = [f"Requires-Dist: {line}" for line in requires]
+        (folder / "METADATA").write_text(
+            "\n".join(["Metadata-Version: 2.1", "Name: torch", f"Version: {version}", *lines, ""])
+        )
+        site = "/opt/stack/lib/python3.11/site-packages"
+        (folder / "Dockerfile").write_text(
+            f"FROM {cuda_image}\nUSER root\nRUN rm -r {site}/torch-*.dist-info\n"
+            f"COPY METADATA {site}/torch-{version}.dist-info/METADATA\nUSER 1000:1000\n"
+        )
+        tag = f"envcheck/torch-named:{version.replace('+', '-')}"
+        docker.run("build", "--network", "none", "--tag", tag, str(folder), check=True)
+        return tag
+
+    return named
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import container_engines as engines
@@ -102,6 +103,50 @@ def test_what_is_missing_is_named_with_its_cure_and_nothing_starts(
     assert cause in first, done.stderr
     assert words in done.stderr
     assert "cure " in done.stderr
+
+
+OLD = {"driver": "470.223.02", "cuda": "11040"}
+
+
+@pytest.mark.parametrize(
+    ("version", "requires", "cuda"),
+    [
+        pytest.param("2.14.1+cu130", (), "13.0", id="its name says for which CUDA it is"),
+        pytest.param("2.14.1", (), "13.0", id="a release of the default index, which the table has"),
+        # As the metadata of torch 2.8.0 has it.
+        pytest.param(
+            "2.99.0",
+            ('nvidia-cuda-runtime-cu12==12.8.90; platform_system == "Linux" and platform_machine == "x86_64"',),
+            "12.8",
+            id="a release that no table has, by the runtime that its metadata pins",
+        ),
+    ],
+)
+def test_a_mock_driver_too_old_for_the_image_s_torch_is_named_with_its_cures(
+    docker: engines.Docker,
+    torch_named: Callable[..., str],
+    gpu: Any,
+    version: str,
+    requires: tuple[str, ...],
+    cuda: str,
+) -> None:
+    gpu(OLD)
+    done = run(docker, torch_named(version, *requires), "--gpus", "all")
+    assert (done.returncode, done.stdout) == (78, "")
+    first = next(line for line in done.stderr.splitlines() if line.startswith("  cause"))
+    assert "driver-too-old" in first, done.stderr
+    said = " ".join(done.stderr.split())
+    assert f"Driver 470.223.02 is too old for PyTorch {version}" in said
+    assert f"(CUDA {cuda})" in said
+    assert "On the host, not in this container: update the NVIDIA driver to" in said
+
+
+def test_a_mock_driver_that_is_new_enough_for_the_image_s_torch_lets_the_command_start(
+    docker: engines.Docker, torch_named: Callable[..., str], gpu: Any
+) -> None:
+    gpu()
+    done = run(docker, torch_named("2.14.1+cu130"), "--gpus", "all")
+    assert (done.returncode, done.stdout) == (0, "started\n"), done.stderr
 
 
 def test_a_driver_that_hangs_is_given_up_and_said(docker: engines.Docker, cuda_image: str, gpu: Any) -> None:

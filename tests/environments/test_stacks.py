@@ -17,6 +17,7 @@ LOCKS = [(stack, lock) for stack in STACKS for lock in stack.locks]
 
 MARKERS = {
     "linux-x86_64": {"sys_platform": "linux", "platform_machine": "x86_64", "platform_system": "Linux"},
+    "linux-aarch64": {"sys_platform": "linux", "platform_machine": "aarch64", "platform_system": "Linux"},
     "macos-arm64": {"sys_platform": "darwin", "platform_machine": "arm64", "platform_system": "Darwin"},
     "windows-x86_64": {"sys_platform": "win32", "platform_machine": "AMD64", "platform_system": "Windows"},
 }
@@ -77,7 +78,7 @@ def test_a_lock_has_a_checksum_for_every_package_and_no_address(pair: tuple[stac
 
 @pytest.mark.parametrize("pair", LOCKS, ids=of_lock)
 def test_a_lock_pins_releases_that_run_on_its_platform(pair: tuple[stacks.Stack, stacks.Lock]) -> None:
-    platform = {"linux-x86_64": "linux_x86_64", "macos-arm64": "macos_arm64", "windows-x86_64": "windows_x86_64"}
+    platform = {key: key.replace("-", "_", 1) for key in stacks.PLATFORMS}
     for name, table in (("torch", torch), ("tensorflow", tensorflow), ("tensorflow-cpu", tensorflow)):
         version = pair[1].pins.get(name)
         if version is not None:
