@@ -227,12 +227,6 @@ def required(stack: Stack, platform: str, python: str = PYTHON) -> list[Requirem
             one = Requirement(line)
         except InvalidRequirement:
             continue
-        surroundings = {
-            **MARKERS[platform],
-            "python_version": PYTHON,
-            "python_full_version": f"{PYTHON}.0",
-            "extra": "",
-        }
         if one.marker is None or one.marker.evaluate(surroundings):
             one.marker = None
             found.append(one)

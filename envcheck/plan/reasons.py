@@ -72,7 +72,10 @@ def why_chosen(candidate: Candidate, machine: Machine) -> str:
         runs = f", and driver {driver} runs CUDA {build.cuda}" if driver else ""
         return f"{version}{code}{runs}"
     if build.accelerator == "rocm":
-        return f"{version} has code for {listed_names(machine.target.gfx or machine.amd_cards)}"
+        if not machine.target.gfx:
+            cards = listed_names(machine.amd_cards) or "your card"
+            return f"{version} is for ROCm {build.rocm}; whether it has code for {cards} is not known"
+        return f"{version} has code for {listed_names(machine.target.gfx)}"
     if build.accelerator == "mps":
         return f"{version} computes on the GPU of this Mac"
     return f"{version} computes on the processor"
@@ -102,6 +105,8 @@ def notes_on(wish: Wish, machine: Machine, choices: list[Choice]) -> list[str]:
         notes += [
             _note_on_cards(choice, machine) for choice in choices if choice.accelerator == "cpu" and choice.refused
         ]
+    if machine.amd_cards and not machine.cards and wish.accelerator == "auto":
+        notes += [_note_on_amd(choice, machine) for choice in choices if choice.accelerator == "cpu"]
     notes += [
         f"{TITLES[choice.framework]} {choice.version} was not seen published by the tables' authors; "
         "should the index not have it, ask for another version"
@@ -111,6 +116,20 @@ def notes_on(wish: Wish, machine: Machine, choices: list[Choice]) -> list[str]:
     if machine.held_only:
         notes.append("offline: only wheels that are here are considered")
     return notes
+
+
+def _note_on_amd(choice: Choice, machine: Machine) -> str:
+    """Say why a framework does not use the AMD cards that are there, and what would change that."""
+    title, cards = TITLES[choice.framework], listed_names(machine.amd_cards)
+    sentence = f"{title} will not use your {cards}: "
+    if choice.framework != "torch":
+        return f"{sentence}no build of it for ROCm is known here; --framework torch has some"
+    if not machine.target.gfx:
+        way = "--accelerator rocm takes a build for ROCm all the same"
+        return f"{sentence}AMD's kernel driver does not tell its target; {way}"
+    reason = choice.refused[0] if choice.refused else None
+    why = f"{reason.builds[0]}: {reason.reason}" if reason else "no build for ROCm is known for this platform"
+    return f"{sentence}{why}"
 
 
 def _note_on_cards(choice: Choice, machine: Machine) -> str:

@@ -12,6 +12,7 @@ from envcheck.plan.builds import (
     frameworks_with_builds,
     ordered_builds,
     outside_of_what_is_asked,
+    published_for,
 )
 from envcheck.plan.model import TITLES, Refusal, Refused, Suite, listed_names, specifier_set
 from envcheck.plan.reasons import grouped
@@ -34,7 +35,13 @@ def impossible(wish: Wish, machine: Machine) -> Refusal | None:
                 sentence=f"{listed_names(card.name for card in machine.cards)} is here, but {machine.gpu_problem}",
                 change="`envcheck doctor` says how to mend it; --accelerator cpu trains meanwhile",
             )
-        if target.system != "macos" and not target.driver and not target.compute_capabilities:
+        if target.system == "darwin":
+            apple = machine.platform == "macos_arm64"
+            return Refusal(
+                sentence=f"no framework has builds for CUDA on macOS any more, and this is {where}",
+                change="--accelerator mps for the GPU of this Mac, or cpu" if apple else "--accelerator cpu",
+            )
+        if not target.driver and not target.compute_capabilities:
             return Refusal(
                 sentence="no NVIDIA GPU is visible here",
                 change="--accelerator cpu; or --driver VERSION and --card CAPABILITY to plan for another machine",
@@ -70,9 +77,12 @@ def nothing_fits(wish: Wish, machine: Machine, pythons: list[str]) -> Refusal:
             asked = f" {item.specifier}" if item.specifier else ""
             kind = "" if wish.accelerator == "auto" else f" for {wish.accelerator}"
             first = refused[0].reason if refused else "the tables know no build for this platform"
+            change = _what_would_help(refused, wish, machine)
+            if item.name == "tensorflow" and _torch_has_more(wish, machine):
+                change = f"--framework torch, which has builds for {wish.accelerator} here; {change}"
             return Refusal(
                 sentence=f"no build of {TITLES[item.name]}{asked}{kind} runs here: {first}",
-                change=_what_would_help(refused, wish, machine),
+                change=change,
                 refused=refused,
             )
     if any(item.name == "keras" for item in wish.frameworks) and not any(
@@ -101,13 +111,22 @@ def _keras_reason(wish: Wish, machine: Machine, pythons: list[str]) -> str:
     return f"none takes Python {', '.join(pythons)} and the backends that run on {machine.target.system}"
 
 
+def _torch_has_more(wish: Wish, machine: Machine) -> bool:
+    """Tell whether PyTorch publishes builds for the accelerator on this platform, where TensorFlow has none at all."""
+    kind = wish.accelerator
+    has_torch = any(build.accelerator == kind for build in published_for("torch", machine))
+    return has_torch and not any(build.accelerator == kind for build in published_for("tensorflow", machine))
+
+
 def _what_would_help(refused: tuple[Refused, ...], wish: Wish, machine: Machine) -> str:
     text = " ".join(item.reason for item in refused)
     ways = []
-    if "no wheel for Python" in text:
+    if any("no wheel for Python" in item.reason and "musl" not in item.reason for item in refused):
         ways.append("another --python")
     if "needs driver" in text or "needs a newer" in text:
         ways.append("a newer NVIDIA driver")
+    if "published for musl" in text:
+        ways.append("a distribution with glibc (Debian, Ubuntu, Fedora), or a container of one")
     if "needs glibc" in text:
         ways.append("a newer distribution, or a container with one")
     if "not among the wheels" in text:
