@@ -1,7 +1,8 @@
 """Answers that may be given again for a while: for health checks, which ask every few seconds.
 
-An answer is kept only where nothing was wrong, in a file of this user's that is taken for what it is: one that is torn,
-too old, from the future, somebody else's or about other surroundings is as good as none.
+An answer is kept only where no error was found and nothing that is required is unknown, with its warnings, in a file of
+this user's that is taken for what it is: one that is torn, too old, from the future, somebody else's or about other
+surroundings is as good as none.
 """
 
 from __future__ import annotations

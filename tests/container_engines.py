@@ -8,8 +8,10 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from envcheck.install import pip_configuration
@@ -98,7 +100,7 @@ def daemon(variables: Mapping[str, str] | None = None, *, kept: bool = False) ->
                 ),
                 *("--pidfile", str(folder / "pid"), "--exec-opt", "native.cgroupdriver=cgroupfs"),
                 # Nothing of this machine's network is touched: containers get the host's or none.
-                *("--bridge", "none", "--iptables=false", "--ip6tables=false"),
+                *("--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"),
             ],
             env={**os.environ, **(variables or {})},
             stdin=subprocess.DEVNULL,
@@ -125,6 +127,15 @@ def daemon(variables: Mapping[str, str] | None = None, *, kept: bool = False) ->
                 process.kill()
                 process.wait()
         _remove(folder)
+
+
+def network() -> dict[str, object]:
+    """Return what of this machine's network an engine might change: its interfaces, and whether it forwards."""
+    forwards = (pathlib.Path("/proc/sys/net", name) for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"))
+    return {
+        "interfaces": sorted(path.name for path in pathlib.Path("/sys/class/net").iterdir()),
+        **{str(path): path.read_text().strip() for path in forwards if path.exists()},
+    }
 
 
 class StartError(Exception):
@@ -257,23 +268,65 @@ def context(folder: pathlib.Path) -> pathlib.Path:
     return target
 
 
-def build(docker: Docker, folder: pathlib.Path, tag: str, stack: str, target: str) -> str:
-    """Build an image of a stack on the base that the tests have made, as a user behind a mirror does."""
+def build(
+    docker: Docker,
+    folder: pathlib.Path,
+    tag: str,
+    stack: str,
+    target: str,
+    *options: str,
+    pip: Mapping[str, str] | None = None,
+) -> str:
+    """Build an image of a stack on the base that the tests have made, as a user behind a mirror does.
+
+    Args:
+        docker: the daemon.
+        folder: where the build's context and secrets are put.
+        tag: name of the image.
+        stack: a folder of environments/.
+        target: of the Dockerfile.
+        options: further options of `docker build`.
+        pip: further settings of pip, given as the build secret.
+    """
     configured = pip_configuration.read(Live())
     secrets = []
     if configured.cert:
         secrets += ["--secret", f"id=ca-certificates,src={configured.cert}"]
-    if configured.index_url or configured.proxy:
+    lines = {"index-url": configured.index_url, "proxy": configured.proxy, **(pip or {})}
+    if any(lines.values()):
         settings = folder / "pip.conf"
-        lines = {"index-url": configured.index_url, "proxy": configured.proxy}
         settings.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items() if value))
         secrets += ["--secret", f"id=pip.conf,src={settings}"]
     docker.run(
         *("build", "--network", "host", "--file", "docker/Dockerfile", "--target", target, "--tag", tag),
         *("--build-arg", f"BASE_IMAGE={BASE}", "--build-arg", f"STACK={stack}", "--build-arg", "VERSION=1.2.3"),
         *secrets,
+        *options,
         str(context(folder)),
         timeout=900,
         check=True,
     )
     return tag
+
+
+def held(docker: Docker, image: str, words: Sequence[bytes]) -> set[bytes]:
+    """Return which of some words stand anywhere in an image as `docker save` gives it: layers, history, settings."""
+    found: set[bytes] = set()
+    longest = max(len(word) for word in words)
+    with (
+        subprocess.Popen([docker.client, "save", image], env=docker.variables, stdout=subprocess.PIPE) as process,
+        tarfile.open(fileobj=process.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            file = archive.extractfile(member)
+            before = b""
+            unpack = None
+            while file and (chunk := file.read(1 << 20)):
+                if not before and chunk.startswith(b"\x1f\x8b"):
+                    # Later daemons keep layers as they came, compressed.
+                    unpack = zlib.decompressobj(wbits=31)
+                window = before + (unpack.decompress(chunk) if unpack else chunk)
+                found |= {word for word in words if word in window}
+                before = window[-longest:]
+    assert process.returncode == 0
+    return found

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import signal
@@ -109,9 +110,11 @@ def main() -> None:
     except click.ClickException as error:
         _say(f"envcheck: {error.format_message()}")
         code = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         _say(INTERRUPTED)
-        code = 130
+        # click raises its own exception from the interrupt, or from the end of the input.
+        status = next(iter((error.__cause__ or error).args), None)
+        code = status if isinstance(status, int) else BROKEN_OFF
     except BrokenPipeError:
         code = 141
     except Exception as error:
@@ -161,25 +164,37 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
+BROKEN_OFF = 130
+"""Exit status of what a signal has ended; see `end_as_in_a_shell` for the one command that tells signals apart."""
+
 PATIENCE_SECONDS = 0.5
 """How long an interrupt may take its ordinary way before everything is ended at once."""
 
 
-def interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal's signature
+def interrupted(number: int, frame: FrameType | None, status: int = BROKEN_OFF) -> None:  # noqa: ARG001 - a handler's
     """Take a signal as a person's interrupt: whatever runs is ended, soon in any case."""
     threading = sys.modules.get("threading")
     if threading is not None and hasattr(threading, "Timer"):
         # Python drops an exception that a signal raises within a destructor or a callback of the import system.
-        timer = threading.Timer(PATIENCE_SECONDS, _end_at_once)
+        timer = threading.Timer(PATIENCE_SECONDS, _end_at_once, [status])
         timer.daemon = True
         timer.start()
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(status)
 
 
-def _end_at_once() -> None:
+def end_as_in_a_shell() -> None:
+    """From here on, let a signal's exit status be 128 and its number, as whoever runs a container expects it."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # What `nohup` has switched off stays off.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, functools.partial(interrupted, status=128 + number))
+
+
+def _end_at_once(status: int) -> None:
     """Kill what is still running and leave, whatever the main thread is doing."""
     system = sys.modules.get("envcheck.system")
     for live in list(getattr(system, "LIVES", ())):
         live.close()
     _say(INTERRUPTED)
-    os._exit(130)
+    os._exit(status)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from envcheck.doctor import Examined
     from envcheck.intent import Intent
     from envcheck.report import Outcome, Report
+    from envcheck.system import System
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -37,6 +38,9 @@ EXIT_CODES = {"ok": 0, "warning": 0, "error": 1, "unknown": 3}
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="Give a healthy answer again that is not older, instead of examining anew: for health checks.",
+)
+@click.option(
+    "--gated", is_flag=True, help="Require what this container's gate was given too, its --require: for health checks."
 )
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
@@ -72,6 +76,7 @@ def doctor(
     mute: tuple[str, ...],
     timeout: float | None,
     max_age: float | None,
+    gated: bool,
     strict: bool,
     as_json: bool,
     verbose: bool,
@@ -95,6 +100,7 @@ def doctor(
         record=bool(record),
         python=bool(python),
         max_age=max_age is not None,
+        gated=gated,
         container=bool(container),
         container_options=container_options is not None,
     )
@@ -116,7 +122,8 @@ def doctor(
             return EXIT_CODES["unknown"]
         return told(report, strict=strict, as_json=as_json, verbose=verbose, quiet=quiet)
     if max_age is not None:
-        key = answer_key(python, list(required), list(mute), {"quick": quick, "only": only, "skip": skip})
+        asked_for = {"quick": quick, "only": only, "skip": skip}
+        key = answer_key(python, list(required), list(mute), asked_for, gated=gated)
         again = recalled(key, max_age)
         if again:
             return told(again, strict=strict, as_json=as_json, verbose=verbose, quiet=quiet)
@@ -125,7 +132,15 @@ def doctor(
     else:
         progress = Progress(shown=not (as_json or quiet))
         examined, declared = look(
-            python, list(required), list(mute), progress, quick=quick, limit=timeout, record=record, replay=replay
+            python,
+            list(required),
+            list(mute),
+            progress,
+            quick=quick,
+            limit=timeout,
+            record=record,
+            replay=replay,
+            gated=gated,
         )
     options = {
         "quick": quick or examined.quick,
@@ -156,6 +171,7 @@ def refuse_contradictions(
     record: bool,
     python: bool,
     max_age: bool,
+    gated: bool,
     container: bool,
     container_options: bool,
 ) -> None:
@@ -168,10 +184,11 @@ def refuse_contradictions(
         raise click.UsageError("--record and --python need this machine: leave them out with --replay and --from")
     if replay and pasted:
         raise click.UsageError("--replay and --from are two machines: give one of them")
-    if max_age and (replay or pasted or record or container):
-        raise click.UsageError(
-            "--max-age is for this machine: leave it out with --container, --record, --replay and --from"
-        )
+    for option, given in (("--max-age", max_age), ("--gated", gated)):
+        if given and (replay or pasted or record or container):
+            raise click.UsageError(
+                f"{option} is for this machine: leave it out with --container, --record, --replay and --from"
+            )
     if container and (replay or pasted or record):
         raise click.UsageError("--container is a machine of its own: leave out --record, --replay and --from")
     if container_options and not container:
@@ -235,13 +252,29 @@ def told(report: Report, *, strict: bool, as_json: bool, verbose: bool, quiet: b
     return 1 if strict and report.verdict.value == "warning" else code
 
 
-def answer_key(python: str | None, required: list[str], mute: list[str], options: dict[str, object]) -> str:
+def declared_here(system: System, required: list[str], mute: list[str], *, gated: bool) -> Intent:
+    """Return what has to hold on this machine, with `gated` what its gate was given too."""
+    from envcheck import configuration
+
+    declared = _usage(configuration.read, system, required, mute)
+    if not gated:
+        return declared
+    import os
+
+    from envcheck.entrypoint import health, ready
+
+    return _usage(health.intent, declared, os.environ.get("ENVCHECK_READY_FILE") or ready.DEFAULT)
+
+
+def answer_key(
+    python: str | None, required: list[str], mute: list[str], options: dict[str, object], *, gated: bool
+) -> str:
     """Return what an answer that may be given again is about."""
-    from envcheck import answers, configuration
+    from envcheck import answers
     from envcheck.system import Live
 
     live = Live()
-    declared = _usage(configuration.read, live, required, mute)
+    declared = declared_here(live, required, mute, gated=gated)
     wanted = [item.text for item in declared.requirements]
     return answers.key_of(live, {**options, "python": python, "mute": declared.mute}, wanted)
 
@@ -293,13 +326,14 @@ def look(
     limit: float | None,
     record: str | None,
     replay: str | None,
+    gated: bool = False,
 ) -> tuple[Examined, Intent]:
     """Examine this machine, or a recorded one."""
     from envcheck import configuration
     from envcheck.doctor import examine
     from envcheck.interpreter import choose
     from envcheck.probe import all_probes
-    from envcheck.system import Live, System
+    from envcheck.system import Live
 
     if record or replay:
         from envcheck import recording
@@ -316,7 +350,7 @@ def look(
         ), declared
     recorder = recording.recorder(live) if record else None
     system: System = recorder or live
-    declared = _usage(configuration.read, system, required, mute)
+    declared = declared_here(system, required, mute, gated=gated)
     interpreter = choose(system, python)
     if interpreter.given and system.status(interpreter.path).outcome == "absent":
         raise click.UsageError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envcheck.commands import output
+from envcheck.commands import end_as_in_a_shell, output
 
 if TYPE_CHECKING:
     from envcheck.report import Report
@@ -56,8 +56,9 @@ def entrypoint(
     ("gpus>=1, memory>=16GiB"), in [tool.envcheck] of the working folder's pyproject.toml, or with --require.
 
     Exit status: the command's own; 78 where the gate kept it from starting; 126 and 127 where it cannot be run or is
-    not there; 2 wrong usage.
+    not there; 2 wrong usage; 128 and the signal's number (143 for `docker stop`) where a signal ended the examination.
     """
+    end_as_in_a_shell()
     if not command:
         raise click.UsageError("no command was given; in a Dockerfile, CMD names it: envcheck entrypoint -- COMMAND…")
     from envcheck.entrypoint import handover, ready

@@ -9,21 +9,13 @@ import msgspec
 from envcheck import configuration
 from envcheck.check import Check, all_checks
 from envcheck.doctor import diagnose, examine
+from envcheck.entrypoint.health import FRAMEWORK_OF
 from envcheck.intent import Intent, requires
 from envcheck.interpreter import choose
 from envcheck.probe import Probe, all_probes
 from envcheck.probes.driver import hinted
 from envcheck.report import Report
 from envcheck.system import Live, System
-
-FRAMEWORK_OF = {
-    "torch.cuda": "torch",
-    "torch.rocm": "torch",
-    "torch.mps": "torch",
-    "torch.xpu": "torch",
-    "tensorflow.gpu": "tensorflow",
-}
-"""Requirement that only an imported framework can answer → the probe that imports it."""
 
 LEFT_OUT = {"jupyter", "kernel-log", "toolkits"}
 """Probes whose answers decide nothing about a container that starts: they would only make it start later."""

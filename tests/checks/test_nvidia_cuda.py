@@ -97,7 +97,7 @@ def test_a_torch_that_no_table_has_is_told_by_the_runtime_that_its_metadata_pins
     found = first(torch=unknown, packages=packages, **with_driver("470.256.02", "11.4"))
     assert (found.cause, found.check) == ("driver-too-old", "driver-supports-torch")
     assert cuda in found.title
-    assert any(line.split(";")[0] in evidence.source for evidence in found.evidence)
+    assert any(line.partition(";")[0] in evidence.source for evidence in found.evidence)
 
 
 @pytest.mark.parametrize(

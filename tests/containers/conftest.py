@@ -67,6 +67,7 @@ def docker(work: pathlib.Path, nvidia: pathlib.Path) -> Iterator[engines.Docker]
     if why:
         pytest.skip(f"NO CONTAINER WAS TESTED: {why}")
     variables = {"PATH": f"{nvidia}:{os.environ['PATH']}", "MOCK_NVIDIA": str(nvidia)}
+    before = engines.network()
     try:
         with engines.daemon(variables, kept=True) as started:
             started.load(engines.BASE, engines.base_archive())
@@ -74,6 +75,7 @@ def docker(work: pathlib.Path, nvidia: pathlib.Path) -> Iterator[engines.Docker]
             yield started
     except engines.StartError as error:
         pytest.skip(f"NO CONTAINER WAS TESTED: the Docker daemon does not start here:\n{error}")
+    assert engines.network() == before, "the tests have changed this machine's network"
 
 
 @pytest.fixture(scope="session")
@@ -134,8 +136,10 @@ def gpu(nvidia: pathlib.Path) -> Any:
 @pytest.fixture
 def podman() -> Iterator[engines.Podman]:
     """Podman as a user who is not root, with storage in a folder of its own."""
+    if not pathlib.Path("/usr/bin/podman").exists():
+        pytest.skip("PODMAN WAS NOT TESTED: Debian's podman is missing; `make containers` gets it as root")
     with engines.podman() as started:
         said = started.run("info")
         if said.returncode:
-            pytest.skip(f"podman does not run without root here: {said.stderr[-500:]}")
+            pytest.skip(f"PODMAN WAS NOT TESTED: it does not run without root here: {said.stderr[-500:]}")
         yield started

@@ -247,7 +247,10 @@ def test_the_command_under_the_init_starts_with_no_signal_blocked_or_ignored() -
     assert int(stdout.split()[1], 16) == 0
 
 
-def test_an_interrupt_while_it_examines_ends_the_gate_at_once(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
+def test_a_signal_while_it_examines_ends_the_gate_at_once_with_the_signal_s_status(
+    tmp_path: pathlib.Path, name: str, status: int
+) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "python").write_text("#!/bin/sh\nexec sleep 60\n")
@@ -264,8 +267,9 @@ def test_an_interrupt_while_it_examines_ends_the_gate_at_once(tmp_path: pathlib.
     ) as process:
         time.sleep(1.0)
         began = time.monotonic()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(getattr(signal, name))
         stdout, _ = process.communicate(timeout=10)
     assert time.monotonic() - began < 3
-    assert stdout == b""
+    assert (process.returncode, stdout) == (status, b"")
+    assert ready(tmp_path) is None
     assert left_running(mark, 1.0) == []
