@@ -16,6 +16,8 @@ from envcheck.imagelint.base_image import BaseImage
 from envcheck.imagelint.nodes import Mapping, Node, Scalar, at, items, mappings, text_at
 from envcheck.imagelint.source import Place
 
+ORDINARY_HANDLERS = {"runc", "crun"}
+"""Handlers of RuntimeClass objects that start a container as it is; gVisor's and Kata's may well hand GPUs on."""
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the place, not a file of ours
 _QUANTITY = re.compile(r"([+-]?\d+(?:\.\d*)?|[+-]?\.\d+)([eE][+-]?\d+|[numkMGTPE]|[KMGTPE]i)?")
 _FACTORS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
@@ -83,6 +85,7 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
         node: the specification.
         containers: init containers and containers.
         runtime_classes: names of RuntimeClass objects of the same file whose handler is nvidia's.
+        ordinary_classes: names of those whose handler is a runtime that knows nothing of GPUs.
     """
 
     path: str
@@ -92,6 +95,7 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     node: Mapping
     containers: list[Container]
     runtime_classes: list[str] = []
+    ordinary_classes: list[str] = []
 
     def volume(self, name: str) -> Mapping | None:
         """Return a volume by its name."""
@@ -115,13 +119,13 @@ def is_manifest(document: Node) -> bool:
 
 def pods_of(documents: list[Node], path: str) -> list[Pod]:
     """Return the pods of a manifest."""
-    classes = [
-        name
+    handlers = {
+        name: text_at(document, "handler") or ""
         for document in documents
-        if text_at(document, "kind") == "RuntimeClass"
-        and (text_at(document, "handler") or "").startswith("nvidia")
-        and (name := text_at(document, "metadata", "name"))
-    ]
+        if text_at(document, "kind") == "RuntimeClass" and (name := text_at(document, "metadata", "name"))
+    }
+    of_nvidia = [name for name, handler in handlers.items() if handler.startswith("nvidia")]
+    ordinary = [name for name, handler in handlers.items() if handler in ORDINARY_HANDLERS]
     found = []
     for document in documents:
         if not is_manifest(document):
@@ -140,7 +144,8 @@ def pods_of(documents: list[Node], path: str) -> list[Pod]:
                         *_containers(node, "initContainers", path, initial=True),
                         *_containers(node, "containers", path, initial=False),
                     ],
-                    runtime_classes=classes,
+                    runtime_classes=of_nvidia,
+                    ordinary_classes=ordinary,
                 )
             )
     return found

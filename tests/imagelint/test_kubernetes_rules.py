@@ -32,6 +32,16 @@ spec:
           emptyDir: {medium: Memory, sizeLimit: 8Gi}
 """
 
+CLASSES = (
+    "---\napiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: nvidia}\nhandler: nvidia\n"
+    "---\napiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: plain}\nhandler: runc\n"
+)
+
+
+def of_class(name: str) -> str:
+    return HEALTHY.replace("      containers:", f"      runtimeClassName: {name}\n      containers:") + CLASSES
+
+
 FAULTY: dict[str, tuple[str, list[tuple[str, int, str]]]] = {
     "a fraction of a GPU": (HEALTHY.replace("gpu: 1", "gpu: 0.5"), [("gpu-limit-is-whole-and-set", 15, E)]),
     "thousandths of a GPU": (HEALTHY.replace("gpu: 1", "gpu: 500m"), [("gpu-limit-is-whole-and-set", 15, E)]),
@@ -90,8 +100,9 @@ FAULTY: dict[str, tuple[str, list[tuple[str, int, str]]]] = {
         ),
         [("pod-is-for-one-platform", 12, E)],
     ),
+    "a runtime class that knows nothing of GPUs": (of_class("plain"), [("gpu-pod-names-the-runtime-class", 8, W)]),
     "the runtime class of the same file is not named": (
-        f"{HEALTHY}---\napiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {{name: nvidia}}\nhandler: nvidia\n",
+        f"{HEALTHY}{CLASSES}",
         [("gpu-pod-names-the-runtime-class", 8, W)],
     ),
 }
@@ -109,6 +120,8 @@ def test_a_faulty_manifest_is_told_its_fault(name: str, tmp_path: pathlib.Path) 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n    - name: a\n"
 HEALTHY_FILES = {
     "a job that trains": HEALTHY,
+    "the runtime class of the same file": of_class("nvidia"),
+    "a runtime class that the cluster has": of_class("kata-qemu-nvidia-gpu"),
     "limit and request alike": HEALTHY.replace(
         "            limits:", "            requests: {nvidia.com/gpu: 1}\n            limits:"
     ),

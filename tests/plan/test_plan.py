@@ -180,3 +180,48 @@ def test_sound_without_torchaudio_is_explained() -> None:
     assert any("torchaudio ended with 2.11.0" in note for note in found.notes)
     older = plan(wish("torch==2.11", extras=("audio",)), linux())
     assert "torchaudio==2.11.0+cpu" in texts(older)
+
+
+def with_amd(*gfx: str, **more: object) -> Machine:
+    target = Target(system="linux", machine="x86_64", glibc="2.35", gfx=gfx)
+    return linux(target=target, amd_cards=("Radeon RX 7900 XTX",), **more)
+
+
+def test_an_amd_card_with_a_known_target_gets_a_build_with_code_for_it() -> None:
+    choice = plan(wish("torch"), with_amd("gfx1100")).choices[0]
+    assert choice.accelerator == "rocm"
+    assert "has code for gfx1100" in choice.why
+
+
+def test_an_amd_card_that_is_not_used_is_named_with_what_would_change_that() -> None:
+    (torch,) = plan(wish("torch"), with_amd()).notes
+    assert "PyTorch will not use your Radeon RX 7900 XTX" in torch
+    assert "--accelerator rocm" in torch
+    chosen = plan(wish("torch", accelerator="rocm"), with_amd()).choices[0]
+    assert chosen.accelerator == "rocm"
+    assert "whether it has code for Radeon RX 7900 XTX is not known" in chosen.why
+    (tensorflow,) = plan(wish("tf"), with_amd("gfx1100")).notes
+    assert "no build of it for ROCm is known here" in tensorflow
+
+
+def test_tensorflow_for_an_amd_card_points_to_the_framework_that_has_builds() -> None:
+    refusal = plan(wish("tf", accelerator="rocm"), with_amd("gfx1100"))
+    assert isinstance(refusal, Refusal)
+    assert refusal.change.startswith("--framework torch, which has builds for rocm here")
+
+
+def test_cuda_on_a_mac_is_refused_by_name() -> None:
+    apple = linux(target=Target(system="darwin", machine="arm64", macos="15.0"))
+    refusal = plan(wish("torch", accelerator="cuda"), apple)
+    assert isinstance(refusal, Refusal)
+    assert "on macOS" in refusal.sentence
+    assert "--accelerator mps" in refusal.change
+    intel = linux(target=Target(system="darwin", machine="x86_64", macos="13.0"))
+    assert plan(wish("torch", accelerator="cuda"), intel).change == "--accelerator cpu"
+
+
+def test_a_musl_distribution_is_told_that_no_other_python_would_help() -> None:
+    refusal = plan(wish("torch"), linux(target=Target(system="linux", machine="x86_64", libc="musl")))
+    assert isinstance(refusal, Refusal)
+    assert "a distribution with glibc" in refusal.change
+    assert "--python" not in refusal.change

@@ -260,11 +260,12 @@ def gpu_pod_names_the_runtime_class(pod: Pod) -> Iterator[Fault]:
     """A pod with GPUs names the runtime class that the same file sets up for NVIDIA.
 
     Why: where NVIDIA's runtime is not the node's default, which a RuntimeClass of its own means, a pod that does not
-    name it is started by the ordinary one and sees no driver.
+    name it, or names one whose handler is runc, is started by the ordinary one and sees no driver.
     If not: runtimeClassName: nvidia.
     Source: Kubernetes' documentation, "Runtime Class"; README of NVIDIA's device plug-in for Kubernetes.
     """
-    if not pod.runtime_classes or text_at(pod.node, "runtimeClassName"):
+    given = text_at(pod.node, "runtimeClassName")
+    if not pod.runtime_classes or (given and given not in pod.ordinary_classes):
         return
     for container in pod.containers:
         if any(name.startswith("nvidia.com/") for name in gpus_of(container)):
@@ -273,7 +274,7 @@ def gpu_pod_names_the_runtime_class(pod: Pod) -> Iterator[Fault]:
                 cause="kubernetes-device-plugin",
                 severity=Severity.WARNING,
                 place=pod.place,
-                title=f"{pod.kind} {pod.name} has GPUs and does not name the runtime class {name} of this file",
+                title=f"{pod.kind} {pod.name} has GPUs and names {given or 'no runtime class'}, not {name} of this file",
                 evidence=[Evidence(f"RuntimeClass {name}")],
                 remedies=[Remedy(action="Name it", commands=[f"runtimeClassName: {name}"], shell="yaml")],
             )
