@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from linting import report_on
 
 from envcheck.imagelint import text
 
+NODE = shutil.which("node") or ""
 ROOT = pathlib.Path(__file__).parent.parent.parent
 TASKS = json.loads((ROOT / "editors" / "vscode" / "tasks.json").read_text(encoding="utf-8"))["tasks"]
 VSCODE = [task["problemMatcher"]["pattern"] for task in TASKS if task["problemMatcher"]]
@@ -55,6 +58,22 @@ def test_github_annotates_every_fault(page: list[str]) -> None:
         if (fields := matched(matcher["pattern"][0], line))
     ]
     assert found == [("envcheck-notes", "compose.yaml", "6"), ("envcheck", "docker/Dockerfile", "2")]
+
+
+@pytest.mark.skipif(not NODE, reason="no node here to read the patterns")
+def test_javascript_reads_the_patterns_as_these_tests_do(page: list[str]) -> None:
+    patterns = [*VSCODE, *(matcher["pattern"][0] for matcher in GITHUB)]
+    program = (
+        "const [patterns, lines] = JSON.parse(require('fs').readFileSync(0));"
+        "const found = patterns.map(p => lines.map(l => { const m = new RegExp(p).exec(l); return m && [...m]; }));"
+        "console.log(JSON.stringify(found));"
+    )
+    asked = json.dumps([[pattern["regexp"] for pattern in patterns], page])
+    answer = subprocess.run([NODE, "-e", program], input=asked, capture_output=True, text=True, check=True, timeout=60)
+    for pattern, found in zip(patterns, json.loads(answer.stdout), strict=True):
+        for line, groups in zip(page, found, strict=True):
+            match = re.search(pattern["regexp"], line)
+            assert groups == (match and [match[0], *match.groups()])
 
 
 def test_tasks_use_options_that_there_are() -> None:

@@ -437,6 +437,23 @@ def test_a_model_that_is_saved_wrongly_is_named_with_its_format(monkeypatch, spo
     assert "state_dict" in proof.summary
 
 
+def test_safetensors_that_are_read_wrongly_are_named_with_their_format(monkeypatch, spoiled, interpreter_with):
+    if interpreter_with("torch") != interpreter_with("safetensors"):
+        pytest.skip("the interpreter that has torch has no safetensors")
+    spoil = (
+        "import safetensors.torch\n"
+        "right = safetensors.torch.load\n"
+        "def load_file(path, *more):\n"
+        "    with open(path, 'rb') as file:\n"
+        "        return {name: tensor * 1.01 for name, tensor in right(file.read()).items()}\n"
+        "safetensors.torch.load_file = load_file"
+    )
+    planted(spoiled, monkeypatch, spoil, "safetensors")
+    (proof,) = proofs_of(interpreter_with("torch"), "torch", "recurrent")
+    assert broken(proof) == ["saved-and-loaded"]
+    assert "safetensors" in proof.summary
+
+
 # What does not come to the first workload.
 
 
