@@ -274,7 +274,7 @@ def gpu_pod_names_the_runtime_class(pod: Pod) -> Iterator[Fault]:
                 cause="kubernetes-device-plugin",
                 severity=Severity.WARNING,
                 place=pod.place,
-                title=f"{pod.kind} {pod.name} has GPUs and names {given or 'no runtime class'}, not {name} of this file",
+                title=f"{pod.kind} {pod.name} has GPUs and names {given or 'no runtime class'}, not this file's {name}",
                 evidence=[Evidence(f"RuntimeClass {name}")],
                 remedies=[Remedy(action="Name it", commands=[f"runtimeClassName: {name}"], shell="yaml")],
             )
