@@ -2,23 +2,82 @@
 
     python tools/lock_environments.py [--check] [STACK ...]
 
-uv solves for each platform from this machine, with what the user's pip is configured with. A stack whose packages
-cannot be had from here keeps the locks that it has; `--check` fails on a lock that is stale, and lists what has none.
+uv solves for each platform from this machine, with what the user's pip is configured with. Where PyTorch's own index
+does not answer, tools/pytorch_index.toml stands in for it: what those wheels require, and their checksums. A stack
+whose packages cannot be had from here keeps the locks that it has; `--check` fails on a lock that is stale, and lists
+what has none.
 """
 
 from __future__ import annotations
 
 import argparse
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
+import zipfile
+
+import msgspec
+import tomllib
 
 from envcheck import stacks
 from envcheck.install import pip_configuration, uv
 from envcheck.system import Live
 
 ENVIRONMENTS = pathlib.Path(__file__).parent.parent / "environments"
+RECORD = pathlib.Path(__file__).parent / "pytorch_index.toml"
+
+
+class Wheel(msgspec.Struct, frozen=True):
+    """A wheel that only PyTorch's own index has.
+
+    Attributes:
+        name: of the distribution.
+        version: with its local part.
+        requires: requirements on Linux (PEP 508).
+        source: where the requirements come from; the head of the file says it of the checksums.
+        checksums: SHA-256 of each file of that version, in hexadecimal digits.
+    """
+
+    name: str
+    version: str
+    requires: list[str]
+    source: str
+    checksums: list[str]
+
+    @property
+    def pin(self) -> str:
+        """The requirement that only this wheel answers."""
+        return f"{self.name}=={self.version}"
+
+
+def recorded() -> list[Wheel]:
+    """Return the wheels of tools/pytorch_index.toml."""
+    return msgspec.convert(tomllib.loads(RECORD.read_text("utf-8"))["wheel"], list[Wheel])
+
+
+def stand_in(wheel: Wheel, folder: pathlib.Path) -> None:
+    """Write a wheel that holds nothing but what it requires, for the solver to read."""
+    info = f"{wheel.name}-{wheel.version}.dist-info"
+    head = ["Metadata-Version: 2.1", f"Name: {wheel.name}", f"Version: {wheel.version}"]
+    files = {
+        "METADATA": "\n".join(head + [f"Requires-Dist: {one}" for one in wheel.requires]) + "\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: envcheck\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{wheel.name}-{wheel.version}-py3-none-any.whl", "w") as archive:
+        for name, text in files.items():
+            archive.writestr(f"{info}/{name}", text)
+
+
+def with_checksums(text: str, wheels: list[Wheel]) -> str:
+    """Return a lock in which the recorded wheels have all their checksums, instead of the stand-ins'."""
+    for wheel in wheels:
+        listed = "".join(f" \\\n    --hash=sha256:{checksum}" for checksum in sorted(wheel.checksums))
+        block = re.compile(rf"^{re.escape(wheel.pin)}(?: \\\n    --hash=sha256:[0-9a-f]{{64}})+$", re.MULTILINE)
+        text = block.sub(lambda _, pin=wheel.pin, listed=listed: pin + listed, text)
+    return text
 
 
 def solve(stack: stacks.Stack, platform: str) -> str | None:
@@ -26,10 +85,17 @@ def solve(stack: stacks.Stack, platform: str) -> str | None:
 
     As with environments/install.py, PyTorch's index is asked only where the configured places do not have a package.
     """
-    text = None
-    for extra in ([], ["--extra-index-url", stack.index]) if stack.index else ([],):
-        text = text or solve_with(stack, platform, extra)
-    return text
+    if not stack.index:
+        return solve_with(stack, platform, [])
+    wheels = recorded()
+    with tempfile.TemporaryDirectory() as folder:
+        for wheel in wheels:
+            stand_in(wheel, pathlib.Path(folder))
+        ways = [[], ["--extra-index-url", stack.index]]
+        if platform.startswith("linux"):
+            ways.append(["--find-links", folder])
+        text = next((found for extra in ways if (found := solve_with(stack, platform, extra))), None)
+    return text and with_checksums(text, wheels)
 
 
 def solve_with(stack: stacks.Stack, platform: str, extra: list[str]) -> str | None:

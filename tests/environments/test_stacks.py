@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,24 @@ def test_a_lock_has_a_checksum_for_every_package_and_no_address(pair: tuple[stac
     assert len(pinned) == len(pair[1].pins)
     assert all("--hash=sha256:" in blocks[number + 1] for number in pinned)
     assert "://" not in text
+
+
+@pytest.mark.parametrize("stack", STACKS, ids=by_name)
+def test_a_stack_is_locked_for_every_platform_that_it_is_for(stack: stacks.Stack) -> None:
+    assert {lock.platform for lock in stack.locks} == set(stack.platforms)
+
+
+RECORDED = (ENVIRONMENTS.parent / "tools" / "pytorch_index.toml").read_text("utf-8")
+LOCAL = re.compile(r"^(?:torch|torchvision)==\S+\+\S+((?: \\\n    --hash=sha256:[0-9a-f]{64})+)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("pair", LOCKS, ids=of_lock)
+def test_what_pytorchs_index_alone_has_is_locked_to_the_files_that_it_has(
+    pair: tuple[stacks.Stack, stacks.Lock],
+) -> None:
+    for block in LOCAL.findall(pair[1].path.read_text("utf-8")):
+        for checksum in re.findall("[0-9a-f]{64}", block):
+            assert f'"{checksum}"' in RECORDED
 
 
 @pytest.mark.parametrize("pair", LOCKS, ids=of_lock)
