@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -209,10 +211,22 @@ def test_escapes_in_a_requirement_never_reach_the_terminal(tmp_path: pathlib.Pat
 INIT = [sys.executable, "-I", "-S", str(pathlib.Path(__file__).parents[2] / "envcheck/inside/minimal_init.py")]
 
 
-def under_init(*command: str, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*INIT, "", "", command[0], *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+@contextlib.contextmanager
+def under_init(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command under the minimal init; what a failing test leaves of it is killed, not waited for."""
+    line = [*INIT, "", "", command[0], *command]
+    piped: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "start_new_session": True,
+    }
+    with subprocess.Popen(line, **piped) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_with_init_the_command_s_exit_status_is_the_gate_s(tmp_path: pathlib.Path) -> None:
