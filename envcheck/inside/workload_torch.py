@@ -206,6 +206,10 @@ def do_without_compiler():
     state["optimizer"].zero_grad()
 
 
+def _as_it_is(batch):
+    return batch
+
+
 def _loaders(part, orders):
     """Yield a loader of the batches of each epoch."""
     torch = state["torch"]
@@ -221,8 +225,9 @@ def _loaders(part, orders):
     batch = state["size"]["batch_size"]
     for order in orders:
         batches = torch.from_numpy(order).to(state["device"]).split(batch)
-        # Whole batches are taken at once; the sampler says which samples each of them has.
-        yield torch.utils.data.DataLoader(Samples(), sampler=batches, batch_size=None)
+        # Whole batches are taken at once; the sampler says which samples each of them has. They are tensors already:
+        # what would make tensors of them costs as much as a small layer.
+        yield torch.utils.data.DataLoader(Samples(), sampler=batches, batch_size=None, collate_fn=_as_it_is)
 
 
 def train(part, validation, orders, watch, place):
