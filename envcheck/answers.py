@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,9 @@ from typing import Any
 import msgspec
 
 import envcheck
+from envcheck import trusted
 from envcheck.report import Report, Verdict
-from envcheck.system import READ_LIMIT, System
+from envcheck.system import System
 
 VOLATILE = {"_", "SHLVL", "OLDPWD"}
 """Variables that a shell changes from one command to the next."""
@@ -70,28 +70,17 @@ def key_of(system: System, options: Mapping[str, Any], requirements: Sequence[st
 
 def recall(key: str, max_age: float) -> tuple[Report, float] | None:
     """Return the answer of a key and its age in seconds; None where there is none that holds."""
-    path = _path(key)
+    content = trusted.read(_path(key))
+    if content is None:
+        return None
     try:
-        # Neither a link nor a pipe that somebody has put there.
-        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        with os.fdopen(os.open(path, os.O_RDONLY | flags), "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode) or not _ours(found) or found.st_size > READ_LIMIT:
-                return None
-            answer = msgspec.json.decode(file.read(READ_LIMIT), type=Answer)
-    except (OSError, ValueError, msgspec.MsgspecError):
+        answer = msgspec.json.decode(content, type=Answer)
+    except (ValueError, msgspec.MsgspecError):
         return None
     age = time.time() - answer.time
     if answer.key != key or not 0 <= age <= max_age:
         return None
     return answer.report, age
-
-
-def _ours(found: os.stat_result) -> bool:
-    """Tell whether nobody else can have written a file."""
-    if not hasattr(os, "getuid"):
-        return True
-    return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def keep(key: str, report: Report) -> None:

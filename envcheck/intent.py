@@ -223,5 +223,10 @@ GPU_NAMES = {"gpus", "gpu-memory", "compute-capability", "driver", "cuda", "torc
 
 def requires(intent: Intent, names: set[str]) -> bool:
     """Tell whether a requirement with one of these names is declared."""
-    found = (FORM.match(requirement.text) for requirement in intent.requirements)
-    return any(form["name"].lower() in names for form in found if form)
+    return any(name_in(requirement.text) in names for requirement in intent.requirements)
+
+
+def name_in(text: str) -> str:
+    """Return the name that a requirement is about; empty where it has no form of one."""
+    found = FORM.match(text)
+    return found["name"].lower() if found else ""

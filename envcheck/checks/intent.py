@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from envcheck import cures
 from envcheck.check import check
 from envcheck.facts import Facts
-from envcheck.intent import FORM, Intent, judge
+from envcheck.intent import Intent, judge, name_in
 from envcheck.report import Evidence, Finding, Remedy, Requirement, Severity
 
 
 def failing(intent: Intent, facts: Facts, names: set[str]) -> Iterator[tuple[str, Requirement]]:
     """Yield the declared requirements of these names that do not hold, each with its name."""
     for requirement in intent.requirements:
-        found = FORM.match(requirement.text)
-        name = found["name"].lower() if found else ""
+        name = name_in(requirement.text)
         if name in names:
             judged = judge(requirement, facts)
             if judged.state == "fails":

@@ -259,11 +259,9 @@ def declared_here(system: System, required: list[str], mute: list[str], *, gated
     declared = _usage(configuration.read, system, required, mute)
     if not gated:
         return declared
-    import os
-
     from envcheck.entrypoint import health, ready
 
-    return _usage(health.intent, declared, os.environ.get("ENVCHECK_READY_FILE") or ready.DEFAULT)
+    return _usage(health.intent, declared, ready.place())
 
 
 def answer_key(

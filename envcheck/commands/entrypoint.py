@@ -67,7 +67,7 @@ def entrypoint(
     if chosen not in MODES:
         source = "--mode" if mode else "ENVCHECK_MODE"
         raise click.UsageError(f"{source}: {chosen!r} is no mode; modes are {', '.join(MODES)}")
-    path = ready_file or os.environ.get("ENVCHECK_READY_FILE") or ready.DEFAULT
+    path = ready.place(ready_file)
     ready.remove(path)
     report = None
     if chosen != "off":

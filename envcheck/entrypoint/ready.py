@@ -14,6 +14,11 @@ DEFAULT = "/tmp/envcheck/ready.json"  # noqa: S108 - a fixed place, so that a pr
 """Where it is written unless told otherwise; /run belongs to root, and images run as somebody else."""
 
 
+def place(given: str | None = None) -> str:
+    """Return where the file is: as given, as the variable says, or the usual place."""
+    return given or os.environ.get("ENVCHECK_READY_FILE") or DEFAULT
+
+
 def remove(path: str) -> None:
     """Remove what an earlier start of the same container has left."""
     with contextlib.suppress(OSError):
